@@ -1,0 +1,1 @@
+//! Manners shared by the tools: exit codes, output, progress, common flags.

@@ -1,0 +1,1 @@
+//! CPU kernels of the SDXL networks: matrix product, convolution, norms, attention.

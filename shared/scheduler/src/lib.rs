@@ -1,0 +1,1 @@
+//! Euler ancestral steps and torch's CPU noise, number for number.

@@ -1,0 +1,126 @@
+//! The layer set: everything a network may ask of a device.
+//!
+//! The networks of this crate are written once, over [`Backend`]. A backend decides where numbers live, in which
+//! type products are formed and in which order memory is laid out; the networks only say what is computed. Every
+//! value is one sample: batches are loops over samples, so that a picture never depends on its neighbours.
+
+use crate::Result;
+use turbo_weights::Weight;
+
+/// What is applied to the result of a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * Phi(x)`, exact, with erf.
+    Gelu,
+    /// `x * sigmoid(1.702 x)`, CLIP-L's.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Weights of a linear layer or a convolution, as the checkpoint holds them.
+#[derive(Clone, Debug)]
+pub struct Affine {
+    /// `[out, in]` for a linear layer, `[out, in, k, k]` for a convolution.
+    pub weight: Weight,
+    /// `[out]`.
+    pub bias: Option<Weight>,
+}
+
+/// How a convolution moves over its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// 1 or 2.
+    pub stride: usize,
+    /// Zeros added above, below, left and right.
+    pub padding: [usize; 4],
+}
+
+impl Window {
+    /// Output as large as the input, for an odd kernel of size `k`.
+    pub const fn same(k: usize) -> Self {
+        Self { stride: 1, padding: [k / 2; 4] }
+    }
+}
+
+/// A device and the layers it offers.
+///
+/// A [`Backend::Tensor`] is either a **map** `[channels, height, width]` or **tokens** `[tokens, channels]`
+/// (a vector is one token). Constructors take weights once, when a network is built; they must not copy what
+/// they can use in place.
+pub trait Backend: Send + Sync {
+    /// A value on the device.
+    type Tensor: Send;
+    /// `y = W x + b` over the channels of each token.
+    type Linear: Send + Sync;
+    /// A square convolution.
+    type Conv2d: Send + Sync;
+    /// Scale and shift of a group or layer norm, with its epsilon and groups.
+    type Norm: Send + Sync;
+    /// Keys and values of one attention, ready to be asked; kept over steps where they depend on the prompt only.
+    type KeysValues: Send + Sync;
+
+    /// Takes the weights of a linear layer.
+    fn load_linear(&self, affine: Affine) -> Result<Self::Linear>;
+    /// Takes the weights of a convolution.
+    fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Self::Conv2d>;
+    /// Takes scale and shift (`[channels]` each) of a norm; `groups` is 1 for a layer norm.
+    fn load_norm(&self, weight: Weight, bias: Weight, groups: usize, eps: f32) -> Result<Self::Norm>;
+
+    /// Tokens `[tokens, channels]` from host memory, row by row.
+    fn tokens(&self, data: &[f32], tokens: usize, channels: usize) -> Result<Self::Tensor>;
+    /// A map `[channels, height, width]` from host memory.
+    fn map(&self, data: &[f32], channels: usize, height: usize, width: usize) -> Result<Self::Tensor>;
+    /// The values in host memory, in the order [`Backend::tokens`] and [`Backend::map`] take them.
+    fn to_host(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
+    /// Height and width of a map.
+    fn size(&self, x: &Self::Tensor) -> (usize, usize);
+
+    /// Rows of an embedding table `[vocabulary, channels]`, one for each id.
+    fn embed(&self, table: &Weight, ids: &[u32]) -> Result<Self::Tensor>;
+    /// `x + y`, shapes equal.
+    fn add(&self, x: Self::Tensor, y: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `activation(x)`, element by element.
+    fn activate(&self, x: Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
+    /// `3 tanh(x / 3)`: the clamp in front of TAESD's decoder.
+    fn soft_clamp(&self, x: Self::Tensor) -> Result<Self::Tensor>;
+
+    /// Normalises the channels of each token.
+    fn layer_norm(&self, x: &Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
+    /// Normalises groups of channels over the whole map, then applies `activation`.
+    fn group_norm(&self, x: &Self::Tensor, norm: &Self::Norm, activation: Activation) -> Result<Self::Tensor>;
+
+    /// `activation(W x + b)`.
+    fn linear(&self, x: &Self::Tensor, layer: &Self::Linear, activation: Activation) -> Result<Self::Tensor>;
+    /// `residual + W x + b`.
+    fn linear_add(&self, x: &Self::Tensor, layer: &Self::Linear, residual: Self::Tensor) -> Result<Self::Tensor>;
+    /// GEGLU: with `(value, gate)` the two halves of `W x + b`, `value * gelu(gate)`.
+    fn linear_geglu(&self, x: &Self::Tensor, layer: &Self::Linear) -> Result<Self::Tensor>;
+
+    /// Convolution; then `+ channels` (a vector `[1, out]`, one value a channel) and `+ residual` where given.
+    fn conv2d(
+        &self,
+        x: &Self::Tensor,
+        layer: &Self::Conv2d,
+        channels: Option<&Self::Tensor>,
+        residual: Option<Self::Tensor>,
+    ) -> Result<Self::Tensor>;
+    /// Nearest neighbour to an explicit size: source = floor(destination * in / out).
+    fn upsample_nearest(&self, x: &Self::Tensor, height: usize, width: usize) -> Result<Self::Tensor>;
+    /// `a`'s channels, then `b`'s.
+    fn concat_channels(&self, a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor>;
+
+    /// A map as tokens: pixel by pixel, row by row.
+    fn map_to_tokens(&self, x: Self::Tensor) -> Result<Self::Tensor>;
+    /// Tokens as a map of the given size.
+    fn tokens_to_map(&self, x: Self::Tensor, height: usize, width: usize) -> Result<Self::Tensor>;
+
+    /// Splits keys and values `[tokens, heads * d]` into heads.
+    fn keys_values(&self, keys: Self::Tensor, values: Self::Tensor, heads: usize) -> Result<Self::KeysValues>;
+    /// `softmax(q k^T / sqrt(d)) v` for each head; `causal` lets token i see tokens 0 to i only.
+    fn attention(&self, queries: Self::Tensor, kv: &Self::KeysValues, causal: bool) -> Result<Self::Tensor>;
+}

@@ -1,0 +1,3 @@
+//! The SDXL networks, with diffusers' names.
+
+pub mod backend;

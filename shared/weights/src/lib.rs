@@ -1,0 +1,1 @@
+//! Finds, maps and names the weights of a checkpoint.

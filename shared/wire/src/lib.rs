@@ -1,0 +1,1 @@
+//! Frames of safetensors on a byte stream: the format the tools speak.

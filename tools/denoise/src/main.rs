@@ -1,0 +1,2 @@
+//! Placeholder until the tool is written.
+fn main() {}
