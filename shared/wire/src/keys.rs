@@ -1,0 +1,55 @@
+//! Metadata keys with a meaning, and how their values are written.
+//!
+//! Every value is a string (safetensors allows nothing else). Numbers are written in decimal as
+//! JSON would write them, sizes as `HEIGHTxWIDTH` in pixels. A key that is not listed here travels
+//! on untouched.
+
+/// `"pt"`: what `transformers` and `diffusers` ask of a safetensors file before they load it.
+/// Set by [`Header::new`](crate::Header::new).
+pub const FORMAT: &str = "format";
+/// Version of the protocol, [`VERSION`](crate::VERSION). Set by
+/// [`Header::new`](crate::Header::new).
+pub const VERSION: &str = "version";
+/// What the frame holds: a [`Kind`](crate::Kind)'s name. Set by
+/// [`Header::new`](crate::Header::new); a frame without it is known by its tensors' names.
+pub const KIND: &str = "kind";
+/// Name and version of the tool that wrote the frame, such as `denoise 0.1.0`.
+pub const PRODUCER: &str = "producer";
+
+/// The record's own name, for people and for file names.
+pub const ID: &str = "id";
+/// The prompt, as the user wrote it.
+pub const PROMPT: &str = "prompt";
+/// The prompt for the second text encoder, where it is not the first's.
+pub const PROMPT_2: &str = "prompt_2";
+/// The negative prompt. Absent is not the same as empty: diffusers encodes an empty one, and
+/// takes zeros for an absent one.
+pub const NEGATIVE_PROMPT: &str = "negative_prompt";
+/// The negative prompt for the second text encoder, where it is not the first's.
+pub const NEGATIVE_PROMPT_2: &str = "negative_prompt_2";
+/// How many of the text encoders' last layers are left out, beside the one SDXL always leaves.
+pub const CLIP_SKIP: &str = "clip_skip";
+
+/// Seed of the noise of the frame's row 0, 0 to 2^64 - 1; row b has seed + b, modulo 2^64.
+pub const SEED: &str = "seed";
+/// Number of denoising steps, at least 1.
+pub const STEPS: &str = "steps";
+/// Width of the picture in pixels.
+pub const WIDTH: &str = "width";
+/// Height of the picture in pixels.
+pub const HEIGHT: &str = "height";
+/// Classifier-free guidance; at or below 1 there is none.
+pub const GUIDANCE_SCALE: &str = "guidance_scale";
+/// Share of the schedule that runs when latents are given to start from, above 0 and up to 1.
+pub const STRENGTH: &str = "strength";
+/// SDXL micro-conditioning: size of the picture before cropping, `HEIGHTxWIDTH`.
+pub const ORIGINAL_SIZE: &str = "original_size";
+/// SDXL micro-conditioning: size aimed at, `HEIGHTxWIDTH`.
+pub const TARGET_SIZE: &str = "target_size";
+/// SDXL micro-conditioning: corner of the crop, `TOPxLEFT`.
+pub const CROPS_TOP_LEFT: &str = "crops_top_left";
+
+/// The checkpoint, as the user named it: a hub id, a path, or `demo`.
+pub const MODEL: &str = "model";
+/// The decoder, where it is not the checkpoint's own.
+pub const VAE: &str = "vae";
