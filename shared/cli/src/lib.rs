@@ -1,1 +1,81 @@
 //! Manners shared by the tools: exit codes, output, progress, common flags.
+//!
+//! A tool is a `lib.rs` with its flags and a `run`, and a `main.rs` of a line:
+//!
+//! ```no_run
+//! /// Copies its input.
+//! #[derive(clap::Parser)]
+//! #[command(version)]
+//! struct Args {
+//!     #[command(flatten)]
+//!     input: turbo_cli::InputArgs,
+//!     #[command(flatten)]
+//!     output: turbo_cli::OutputArgs,
+//! }
+//!
+//! fn run(args: Args, _console: &turbo_cli::Console) -> turbo_cli::Result<()> {
+//!     let mut output = args.output.open("bytes")?;
+//!     for source in args.input.sources() {
+//!         let mut input = source.open("bytes", "give it a FILE")?;
+//!         turbo_cli::refuse_same_file(&input, &output)?;
+//!         std::io::copy(&mut input, &mut output)?;
+//!     }
+//!     output.finish()
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     turbo_cli::main(run)
+//! }
+//! ```
+//!
+//! [`main`] adds `--quiet`, `--verbose`, `--progress` and `--generate` to every tool; the other
+//! common flags are structs to flatten. What the tools promise:
+//!
+//! | exit status | meaning |
+//! |---|---|
+//! | 0 | all done; an empty stream too |
+//! | 1 | failure, or a record that `--on-error skip` left out |
+//! | 2 | usage |
+//! | 101 | a bug in the tool |
+//! | 130 | interrupted; temporary files are removed |
+//! | 141 | the reader of stdout went away; nothing is printed |
+//!
+//! Nothing but data goes to stdout. Errors are one line on stderr,
+//! `tool: file: frame 3: what: expected X, found Y; do Z`, with control characters escaped.
+//! A stdin or stdout that is closed reads as empty and swallows what is written, as the Rust
+//! runtime opens the null device in its place.
+//!
+//! With the feature `wire`, [`LimitArgs`] turns flags into the wire crate's caps and
+//! [`Input::frames`] gives a frame reader. Without it the crate knows nothing of frames.
+
+#![forbid(unsafe_code)]
+
+mod bar;
+mod console;
+mod entry;
+mod error;
+mod escape;
+mod flags;
+mod generate;
+mod input;
+mod interrupt;
+mod memory;
+mod model;
+mod output;
+mod stdio;
+#[cfg(feature = "wire")]
+mod wire;
+
+pub use bar::{Bar, Unit};
+pub use console::{Console, FrameReport};
+pub use entry::{command, main};
+pub use error::{Context, Error, Result};
+pub use escape::escape;
+pub use flags::{OnError, Progress, ReportArgs, parse_size};
+pub use generate::Document;
+pub use input::{Input, InputArgs, Source};
+pub use memory::max_rss_bytes;
+pub use model::{DEFAULT_MODEL, DType, Device, MODEL_VARIABLE, ModelArgs};
+pub use output::{Output, OutputArgs, refuse_same_file};
+#[cfg(feature = "wire")]
+pub use wire::LimitArgs;

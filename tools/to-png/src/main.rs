@@ -1,2 +1,9 @@
-//! Placeholder until the tool is written.
-fn main() {}
+//! `to-png`: `image` frames in, PNG out.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    turbo_cli::main(to_png::run)
+}

@@ -1,0 +1,220 @@
+//! A progress bar of one line, redrawn in place.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::{Console, escape};
+
+/// Nothing is drawn before this, so that short runs stay quiet.
+const FIRST: Duration = Duration::from_millis(500);
+/// Time between two drawings.
+const EVERY: Duration = Duration::from_millis(100);
+/// Cells of the bar proper.
+const CELLS: u64 = 20;
+/// The longest line drawn: a wrapped line could not be redrawn.
+const COLUMNS: usize = 79;
+
+/// Whether a bar stands on the terminal's current line. One for the process, as is the terminal.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// What clears the bar's line, if one stands there.
+pub(crate) fn erase() -> &'static str {
+    if DRAWN.swap(false, Ordering::Relaxed) {
+        "\r\x1b[K"
+    } else {
+        ""
+    }
+}
+
+/// Moves past the bar's line, so that a shell's prompt does not overwrite it.
+pub(crate) fn leave_line() {
+    if DRAWN.swap(false, Ordering::Relaxed) {
+        let _ = io::stderr().write_all(b"\n");
+    }
+}
+
+/// What a bar counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Frames, steps, files.
+    Items,
+    /// Bytes, shown in units of 1000, with the speed.
+    Bytes,
+}
+
+/// A bar on stderr, gone when dropped. It draws only where stderr is a terminal, with
+/// `--progress auto` and without `--quiet`; otherwise it costs nothing. Any thread may advance it.
+#[derive(Debug)]
+pub struct Bar(Option<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    label: String,
+    unit: Unit,
+    done: u64,
+    total: Option<u64>,
+    start: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Console {
+    /// A bar labelled `label` ("denoise: frame 3"); without a `total` it only counts.
+    pub fn bar(&self, label: &str, total: Option<u64>, unit: Unit) -> Bar {
+        Bar(self.has_bars().then(|| {
+            Mutex::new(State {
+                label: escape(label).into_owned(),
+                unit,
+                done: 0,
+                total,
+                start: Instant::now(),
+                drawn: None,
+            })
+        }))
+    }
+}
+
+impl Bar {
+    /// Counts `n` more as done.
+    pub fn advance(&self, n: u64) {
+        self.update(|state| state.done = state.done.saturating_add(n));
+    }
+
+    /// Sets how much is done.
+    pub fn set(&self, done: u64) {
+        self.update(|state| state.done = done);
+    }
+
+    fn update(&self, change: impl FnOnce(&mut State)) {
+        let Some(state) = &self.0 else { return };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        let now = Instant::now();
+        let due = match state.drawn {
+            None => now - state.start >= FIRST,
+            Some(last) => now - last >= EVERY,
+        };
+        if due {
+            state.drawn = Some(now);
+            let line = format!("\r{}\x1b[K", state.line(now - state.start));
+            DRAWN.store(true, Ordering::Relaxed);
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            let _ = io::stderr().write_all(erase().as_bytes());
+        }
+    }
+}
+
+impl State {
+    /// `label [=====>    ] 3/8 0:12 eta 0:20`, at most [`COLUMNS`] characters.
+    fn line(&self, elapsed: Duration) -> String {
+        let mut end = String::new();
+        if let Some(total) = self.total {
+            let cells = if total == 0 {
+                CELLS
+            } else {
+                (self.done.min(total) as u128 * u128::from(CELLS) / u128::from(total)) as u64
+            };
+            let bar = "=".repeat(cells as usize);
+            let _ = write!(end, " [{bar:<20}] ");
+        } else {
+            end.push(' ');
+        }
+        end.push_str(&self.amount(self.done));
+        if let Some(total) = self.total {
+            let _ = write!(end, "/{}", self.amount(total));
+        }
+        let seconds = elapsed.as_secs_f64();
+        if self.unit == Unit::Bytes && seconds > 0.0 {
+            let _ = write!(end, " {}/s", bytes(self.done as f64 / seconds));
+        }
+        let _ = write!(end, " {}", clock(seconds));
+        if let Some(total) = self.total
+            && self.done > 0
+            && self.done < total
+        {
+            let left = seconds / self.done as f64 * (total - self.done) as f64;
+            let _ = write!(end, " eta {}", clock(left));
+        }
+        let room = COLUMNS.saturating_sub(end.chars().count());
+        let mut line: String = self.label.chars().take(room).collect();
+        line.push_str(&end);
+        line
+    }
+
+    fn amount(&self, n: u64) -> String {
+        match self.unit {
+            Unit::Items => n.to_string(),
+            Unit::Bytes => bytes(n as f64),
+        }
+    }
+}
+
+fn bytes(n: f64) -> String {
+    match n {
+        n if n >= 1e9 => format!("{:.2} GB", n / 1e9),
+        n if n >= 1e6 => format!("{:.1} MB", n / 1e6),
+        n if n >= 1e3 => format!("{:.0} kB", n / 1e3),
+        n => format!("{n:.0} B"),
+    }
+}
+
+/// `m:ss` or `h:mm:ss`.
+fn clock(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    if s < 3600 {
+        format!("{}:{:02}", s / 60, s % 60)
+    } else {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(unit: Unit, done: u64, total: Option<u64>) -> State {
+        State {
+            label: "denoise".to_owned(),
+            unit,
+            done,
+            total,
+            start: Instant::now(),
+            drawn: None,
+        }
+    }
+
+    #[test]
+    fn lines() {
+        let at = Duration::from_secs(30);
+        assert_eq!(
+            state(Unit::Items, 3, Some(12)).line(at),
+            "denoise [=====               ] 3/12 0:30 eta 1:30"
+        );
+        assert_eq!(state(Unit::Items, 3, None).line(at), "denoise 3 0:30");
+        assert_eq!(
+            state(Unit::Bytes, 1_500_000_000, Some(3_000_000_000)).line(at),
+            "denoise [==========          ] 1.50 GB/3.00 GB 50.0 MB/s 0:30 eta 0:30"
+        );
+        assert_eq!(
+            state(Unit::Items, 9, Some(0)).line(at),
+            format!("denoise [{}] 9/0 0:30", "=".repeat(20))
+        );
+        assert_eq!(clock(3725.2), "1:02:05");
+    }
+
+    #[test]
+    fn a_long_label_is_cut_to_one_line() {
+        let mut state = state(Unit::Items, u64::MAX, Some(u64::MAX));
+        state.label = "x".repeat(500);
+        assert_eq!(state.line(Duration::ZERO).chars().count(), COLUMNS);
+    }
+}

@@ -1,0 +1,445 @@
+//! The manners of a real process: the example `copy`, which `cargo test` builds beside this.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn copy() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let path = path.join("examples").join("copy");
+    assert!(
+        path.exists(),
+        "{} is missing: build it with `cargo build -p turbo-cli --examples`",
+        path.display()
+    );
+    path
+}
+
+fn run(args: &[&str], stdin: &[u8]) -> Output {
+    let mut child = Command::new(copy())
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A tool that stops early closes its stdin: that is its right.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// Runs it by a shell line in which `"$0"` is the tool and `"$1"` is `folder`.
+fn shell(line: &str, folder: &Path) -> Output {
+    Command::new("sh")
+        .args(["-c", line])
+        .arg(copy())
+        .arg(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn data_goes_to_stdout_and_nothing_else() {
+    let output = run(&["-"], b"abc");
+    assert_eq!(output.stdout, b"abc");
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn failure_is_status_1_and_one_line_with_the_frame() {
+    let output = run(&["-", "no\x1bsuch\nfile"], b"abc");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"abc");
+    assert_eq!(
+        stderr(&output),
+        "copy: no\\u{1b}such\\nfile: frame 1: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn a_skipped_record_is_reported_and_turns_the_status() {
+    let output = run(&["--on-error", "skip", "missing", "-"], b"abc");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"abc");
+    assert!(stderr(&output).starts_with("copy: missing: frame 0: "));
+}
+
+#[test]
+fn wrong_usage_is_status_2_under_the_tools_name() {
+    for args in [
+        &["--no-such\x1b[31m-flag"][..],
+        &["--device", "gpu"],
+        &["--quiet", "--verbose"],
+        &["--threads", "0"],
+        &["--model", ""],
+        &["--generate", "man", "-o", "x"],
+    ] {
+        let output = run(args, b"");
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.starts_with("copy: "), "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_device_that_the_build_lacks_says_what_to_build() {
+    let output = run(&["--device", "cuda:1"], b"");
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("--features cuda"), "{text}");
+}
+
+#[test]
+fn help_version_and_documents_go_to_stdout() {
+    let short = run(&["-h"], b"");
+    let long = run(&["--help"], b"");
+    assert!(short.status.success() && long.status.success());
+    let (short, long) = (
+        String::from_utf8(short.stdout).unwrap(),
+        String::from_utf8(long.stdout).unwrap(),
+    );
+    assert!(long.len() > 2 * short.len());
+    assert!(short.starts_with("Copies its input\n"), "{short}");
+    assert!(long.starts_with("Copies its input\n"), "{long}");
+    assert!(!short.contains("--generate") && long.contains("--generate"));
+    for flag in [
+        "--quiet",
+        "--verbose",
+        "--progress",
+        "--output",
+        "--model",
+        "--device",
+        "--dtype",
+        "--threads",
+        "--on-error",
+    ] {
+        assert!(short.contains(flag) && long.contains(flag), "{flag}");
+    }
+    assert!(long.contains("Exit status: 0 "));
+    // A flag of the tool's own is not under the heading of the flags before it.
+    let own = short.find("--wait").unwrap();
+    assert!(own < short.find("Model:").unwrap(), "{short}");
+
+    let version = run(&["--version"], b"");
+    let expected = format!("copy {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), expected);
+
+    for (document, sign) in [
+        ("man", ".TH copy 1"),
+        ("complete-bash", "complete -F _copy"),
+        ("complete-zsh", "#compdef copy"),
+        ("complete-fish", "complete -c copy"),
+        ("complete-powershell", "Register-ArgumentCompleter"),
+    ] {
+        let output = run(&["--generate", document], b"");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(sign), "{document}: {text}");
+        assert!(text.contains("progress"), "{document}");
+        // Also of the flags that -h leaves out, but completions have only names in some shells.
+        if document == "man" {
+            assert!(
+                text.contains("Print a man page or shell completions"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn progress_json_is_an_object_a_line() {
+    let output = run(&["--progress", "json", "-", "/dev/null"], b"abc");
+    let text = stderr(&output);
+    let mut lines = text.lines();
+    let event: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+    let mut keys: Vec<_> = event
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "compute_s",
+            "event",
+            "frame",
+            "id",
+            "max_rss_bytes",
+            "open_s",
+            "tool"
+        ]
+    );
+    assert_eq!(
+        (&event["event"], &event["tool"]),
+        (&"frame".into(), &"copy".into())
+    );
+    assert_eq!(
+        (&event["frame"], &event["id"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
+    assert!(event["compute_s"].as_f64().unwrap() >= 0.0);
+    if cfg!(target_os = "linux") {
+        assert!(event["max_rss_bytes"].as_u64().unwrap() > 100_000);
+    }
+    assert_eq!(
+        lines.next().unwrap(),
+        "copy: frame 1: expected bytes, found none"
+    );
+}
+
+#[test]
+fn verbose_tells_of_frames_and_quiet_does_not() {
+    let text = stderr(&run(&["--verbose"], b"abc"));
+    assert!(
+        text.starts_with("copy: frame 0: opened 0.000 s, computed "),
+        "{text}"
+    );
+    assert_eq!(stderr(&run(&["--quiet"], b"abc")), "");
+}
+
+#[test]
+fn a_gone_reader_ends_the_tool_silently_with_141() {
+    let mut child = Command::new(copy())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"abc").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(141), "")
+    );
+
+    // Help is data too, and --on-error skip does not swallow it.
+    for line in [
+        r#"{ "$0" --help; echo $? >&2; } | true"#,
+        r#"{ sleep 0.2; echo x | "$0" --on-error skip; echo $? >&2; } | true"#,
+    ] {
+        let line = line.replacen("{ \"$0\"", "{ sleep 0.2; \"$0\"", 1);
+        assert_eq!(stderr(&shell(&line, Path::new("."))), "141\n", "{line}");
+    }
+}
+
+#[test]
+fn a_full_device_is_status_1() {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("skipped: no /dev/full");
+        return;
+    }
+    for line in [
+        r#"echo abc | "$0" > /dev/full"#,
+        r#"echo abc | "$0" -o /dev/full"#,
+        r#""$0" --help > /dev/full"#,
+    ] {
+        let output = shell(line, Path::new("."));
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(
+            stderr(&output).contains("No space left"),
+            "{line}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn closed_and_broken_standard_streams_do_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, status) in [
+        // A closed stdin is an empty one, here an error of the tool's own.
+        (r#""$0" <&-"#, 1),
+        (r#"echo abc | "$0" >&-"#, 0),
+        (r#"echo abc | "$0" --verbose 2>&-"#, 0),
+        (r#""$0" missing 2>/dev/full"#, 1),
+        (r#""$0" --bad-flag 2>/dev/full"#, 2),
+        (r#""$0" --panic 2>/dev/full"#, 101),
+    ] {
+        let output = shell(line, folder.path());
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{line}: {}",
+            stderr(&output)
+        );
+        assert!(!stderr(&output).contains("panicked"), "{line}");
+    }
+}
+
+#[test]
+fn a_panic_is_called_a_bug() {
+    let output = run(&["--panic"], b"");
+    assert_eq!(output.status.code(), Some(101));
+    assert!(stderr(&output).contains("copy: this is a bug in copy"));
+}
+
+#[test]
+fn a_file_is_replaced_only_by_a_run_that_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, "old").unwrap();
+    let name = path.to_str().unwrap();
+    let output = run(&["-o", name, "-", "missing"], b"new");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    // Reading what is replaced is fine: it is renamed only at the end.
+    let output = run(&["-o", name, name], b"");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(names(folder.path()), ["a"]);
+}
+
+#[test]
+fn a_file_is_not_appended_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "old").unwrap();
+    for line in [
+        r#"cd "$1"; "$0" a >> a"#,
+        r#"cd "$1"; "$0" < a >> a"#,
+        r#"cd "$1"; ln -s a b; "$0" b >> a"#,
+    ] {
+        let output = shell(line, folder.path());
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(
+            stderr(&output).contains("the same file"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"old");
+}
+
+/// Whether this process was started with SIGINT ignored, as by `cargo test &` in a script. Its
+/// children inherit that, and the tools respect it.
+fn ignores_interruption() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 0b10 != 0)
+}
+
+#[test]
+fn an_interruption_is_130_and_leaves_no_temporary_file() {
+    if ignores_interruption() {
+        eprintln!("skipped: SIGINT is ignored here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let mut child = Command::new(copy())
+        .args(["-o", path.to_str().unwrap(), "--wait", "60000"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"abc").unwrap();
+    let start = Instant::now();
+    while names(folder.path()).is_empty() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "no temporary file"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!path.exists());
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(text, "");
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+/// Runs a shell line under a terminal of its own; none where `script` is not there.
+fn on_terminal(line: &str) -> Option<(Option<i32>, String)> {
+    let line = line.replace("TOOL", copy().to_str().unwrap());
+    let output = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) => Some((
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )),
+        Err(error) => {
+            eprintln!("skipped: script (util-linux): {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn binary_stays_away_from_terminals() {
+    let Some((status, text)) = on_terminal("echo abc | TOOL") else {
+        return;
+    };
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("insist with -o -"), "{text}");
+    assert!(!text.contains("abc"), "{text}");
+
+    let (status, text) = on_terminal("echo abc | TOOL -o -").unwrap();
+    assert_eq!((status, text.trim()), (Some(0), "abc"));
+
+    let (status, text) = on_terminal("TOOL > /dev/null").unwrap();
+    assert_eq!(status, Some(1));
+    assert!(text.contains("found a terminal; give it a FILE"), "{text}");
+}
+
+#[test]
+fn a_bar_is_drawn_on_a_terminal_and_only_with_auto() {
+    let line = "TERM=xterm TOOL FLAGS --wait 600 /etc/passwd /etc/passwd > /dev/null";
+    let Some((status, text)) = on_terminal(&line.replace("FLAGS", "")) else {
+        return;
+    };
+    assert_eq!(status, Some(0), "{text}");
+    assert!(
+        text.contains("\rcopy ") && text.ends_with("\r\x1b[K"),
+        "{text:?}"
+    );
+    for flags in ["--quiet", "--progress never"] {
+        assert_eq!(on_terminal(&line.replace("FLAGS", flags)).unwrap().1, "");
+    }
+    let dumb = line.replace("xterm", "dumb").replace("FLAGS", "");
+    assert_eq!(on_terminal(&dumb).unwrap().1, "");
+}

@@ -1,0 +1,188 @@
+//! A frame as a table, or as a line of JSON.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use turbo_cli::{Result, escape};
+use turbo_wire::{Frame, Metadata};
+
+use crate::stats::Stats;
+
+/// What is told of a frame. The order of fields is that of the JSON.
+#[derive(Serialize)]
+pub(crate) struct FrameSummary<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    frame: u64,
+    kind: &'static str,
+    bytes: u64,
+    tensors: Vec<TensorSummary<'a>>,
+    metadata: &'a Metadata,
+}
+
+#[derive(Serialize)]
+struct TensorSummary<'a> {
+    name: &'a str,
+    dtype: String,
+    shape: &'a [usize],
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+impl<'a> FrameSummary<'a> {
+    /// Summarises frame `index` (from 0) of a file, or of stdin.
+    pub(crate) fn new(path: Option<&Path>, index: u64, frame: &'a Frame) -> Self {
+        let header = &frame.header;
+        let tensors = header.tensors().iter().map(|tensor| TensorSummary {
+            name: &tensor.name,
+            dtype: tensor.dtype.to_string(),
+            shape: &tensor.shape,
+            stats: Stats::new(tensor.dtype, frame.bytes(&tensor.name).unwrap_or_default()),
+        });
+        Self {
+            file: path.map(|path| path.display().to_string()),
+            frame: index,
+            kind: header.kind().as_str(),
+            bytes: header.encoded().len() as u64 + header.body_len(),
+            tensors: tensors.collect(),
+            metadata: header.metadata(),
+        }
+    }
+
+    /// The JSON object, and the end of the line.
+    pub(crate) fn json(&self) -> Result<String> {
+        let mut json = serde_json::to_string(self)?;
+        json.push('\n');
+        Ok(json)
+    }
+
+    /// A title, a table of tensors, a table of metadata. Names and texts are escaped.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        if let Some(file) = &self.file {
+            let _ = write!(text, "{}: ", escape(file));
+        }
+        let _ = writeln!(
+            text,
+            "frame {}: {}, {} bytes",
+            self.frame, self.kind, self.bytes
+        );
+        let head = [
+            "tensor", "type", "shape", "min", "mean", "max", "std", "nan", "inf",
+        ];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.tensors.iter().map(TensorSummary::cells));
+        lines(&mut text, &rows);
+        let metadata = self.metadata.iter();
+        let rows: Vec<_> = metadata
+            .map(|(key, value)| vec![escape(key).into_owned(), escape(value).into_owned()])
+            .collect();
+        lines(&mut text, &rows);
+        text
+    }
+}
+
+impl TensorSummary<'_> {
+    fn cells(&self) -> Vec<String> {
+        let number = |x: Option<f64>| x.map_or("-".to_owned(), number);
+        let count = |n: Option<u64>| n.map_or("-".to_owned(), |n| n.to_string());
+        vec![
+            escape(self.name).into_owned(),
+            self.dtype.clone(),
+            format!("{:?}", self.shape),
+            number(self.stats.min),
+            number(self.stats.mean),
+            number(self.stats.max),
+            number(self.stats.std),
+            count(self.stats.nan),
+            count(self.stats.inf),
+        ]
+    }
+}
+
+/// Rows with their columns one under the other, the last as long as it is.
+fn lines(text: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "  {cell:<width$}");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// A number to five significant digits.
+fn number(x: f64) -> String {
+    let magnitude = x.abs();
+    if magnitude != 0.0 && !(1e-4..1e7).contains(&magnitude) {
+        return format!("{x:.4e}");
+    }
+    let before = if magnitude < 1.0 {
+        0
+    } else {
+        magnitude.log10().floor() as i32
+    };
+    let text = format!("{x:.*}", usize::try_from(4 - before).unwrap_or(0));
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turbo_wire::{Header, names};
+
+    #[test]
+    fn numbers_are_short() {
+        for (x, text) in [
+            (0.0, "0"),
+            (255.0, "255"),
+            (127.345_678, "127.35"),
+            (-0.5, "-0.5"),
+            (1_234_567.8, "1234568"),
+            (1e7, "1.0000e7"),
+            (0.000_012_345_6, "1.2346e-5"),
+            (-1e300, "-1.0000e300"),
+            (9.999_999, "10"),
+        ] {
+            assert_eq!(number(x), text);
+        }
+    }
+
+    #[test]
+    fn a_table_lines_up_and_escapes() {
+        let metadata = Metadata::from([
+            ("id".to_owned(), "a\x1b[2J\nframe 9: forged".to_owned()),
+            ("longer key".to_owned(), "狐".to_owned()),
+        ]);
+        let header = Header::image(1, 1, 2, metadata).unwrap();
+        let pixels: &[u8] = &[0, 0, 0, 0, 0, 6];
+        let frame = Frame::new(header, &[(names::IMAGE, pixels)]).unwrap();
+        let summary = FrameSummary::new(Some(Path::new("a b")), 3, &frame);
+        let table = summary.table();
+        let rows: Vec<&str> = table.lines().collect();
+        assert!(rows[0].starts_with("a b: frame 3: image, "), "{table}");
+        assert_eq!(
+            rows[1],
+            "  tensor  type  shape         min  mean  max  std     nan  inf"
+        );
+        assert_eq!(
+            rows[2],
+            "  image   U8    [1, 1, 2, 3]  0    1     6    2.2361  0    0"
+        );
+        assert!(
+            table.contains("  id          a\\u{1b}[2J\\nframe 9: forged\n"),
+            "{table}"
+        );
+        assert!(table.contains("  longer key  狐\n"), "{table}");
+    }
+}

@@ -1,0 +1,317 @@
+//! The tool as a process: pictures, files, exit statuses.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::fs;
+use std::io::{Cursor, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{TOOL, expect, image, latents, names_in, pixels, run, shell, stderr};
+
+/// Width, height and pixels of a PNG.
+fn decode(bytes: &[u8]) -> (u32, u32, Vec<u8>) {
+    let decoder = png::Decoder::new(Cursor::new(bytes));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!(info.color_type, png::ColorType::Rgb);
+    assert_eq!(info.bit_depth, png::BitDepth::Eight);
+    (info.width, info.height, pixels)
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn one_frame_becomes_one_png_on_stdout() {
+    let folder = folder();
+    let output = run(folder.path(), &[], &image(1, 5, 3, &[]));
+    expect(&output, 0, "");
+    assert_eq!(decode(&output.stdout), (3, 5, pixels(45)));
+    let again = run(folder.path(), &["-o", "-"], &image(1, 5, 3, &[]));
+    assert_eq!(output.stdout, again.stdout);
+}
+
+#[test]
+fn pictures_follow_one_another_on_stdout() {
+    let folder = folder();
+    let (a, b) = (image(1, 5, 3, &[]), image(1, 2, 4, &[]));
+    let one = |frame: &[u8]| run(folder.path(), &[], frame).stdout;
+    let both = run(folder.path(), &[], &[a.clone(), b.clone()].concat());
+    expect(&both, 0, "");
+    assert_eq!(both.stdout, [one(&a), one(&b)].concat());
+    // The same from files, stdin in between.
+    fs::write(folder.path().join("a.st"), &a).unwrap();
+    let three = run(folder.path(), &["a.st", "-", "a.st"], &b);
+    expect(&three, 0, "");
+    assert_eq!(three.stdout, [one(&a), one(&b), one(&a)].concat());
+}
+
+#[test]
+fn a_picture_is_passed_on_before_the_next_frame_comes() {
+    let folder = folder();
+    let frame = image(1, 5, 3, &[]);
+    let expected = run(folder.path(), &[], &frame).stdout;
+    let mut child = Command::new(TOOL)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    for _ in 0..2 {
+        stdin.write_all(&frame).unwrap();
+        let mut png = vec![0; expected.len()];
+        stdout.read_exact(&mut png).unwrap();
+        assert_eq!(png, expected);
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_empty_or_closed_stdin_is_an_empty_stream() {
+    let folder = folder();
+    for args in [&[][..], &["-o", "x-%d.png"], &["-o", "x.png"]] {
+        let output = run(folder.path(), args, b"");
+        expect(&output, 0, "");
+        assert!(output.stdout.is_empty());
+    }
+    expect(&shell(folder.path(), r#""$0" <&-"#), 0, "");
+    assert!(names_in(folder.path()).is_empty());
+}
+
+#[test]
+fn files_are_numbered_from_one_and_replaced() {
+    let folder = folder();
+    fs::write(folder.path().join("out-0002.png"), "old").unwrap();
+    let frames = [image(1, 5, 3, &[]), image(2, 2, 4, &[])].concat();
+    let output = run(folder.path(), &["-o", "out-%04d.png"], &frames);
+    expect(&output, 0, "");
+    assert!(output.stdout.is_empty());
+    assert_eq!(
+        names_in(folder.path()),
+        ["out-0001.png", "out-0002.png", "out-0003.png"]
+    );
+    let read = |name| decode(&fs::read(folder.path().join(name)).unwrap());
+    let second = pixels(48);
+    assert_eq!(read("out-0001.png"), (3, 5, pixels(45)));
+    assert_eq!(read("out-0002.png"), (4, 2, second[..24].to_vec()));
+    assert_eq!(read("out-0003.png"), (4, 2, second[24..].to_vec()));
+}
+
+#[test]
+fn files_are_named_by_id_and_stay_in_their_folder() {
+    let folder = folder();
+    let frames = [
+        image(2, 1, 1, &[("id", "fox")]),
+        image(1, 1, 1, &[("id", "../../up")]),
+        image(1, 1, 1, &[("id", ".x/\x1b\0\n")]),
+    ]
+    .concat();
+    fs::create_dir(folder.path().join("in")).unwrap();
+    expect(&run(folder.path(), &["-o", "in/{id}.png"], &frames), 0, "");
+    assert_eq!(names_in(folder.path()), ["in"]);
+    let mut names = ["fox.png", "fox-1.png", "___.._up.png", "_x____.png"];
+    names.sort_unstable();
+    assert_eq!(names_in(&folder.path().join("in")), names);
+}
+
+#[test]
+fn a_name_used_twice_is_an_error_and_the_first_stays() {
+    let folder = folder();
+    let a = image(1, 1, 1, &[("id", "a/b")]);
+    let b = image(1, 2, 2, &[("id", "a_b")]);
+    let c = image(1, 1, 1, &[("id", "c")]);
+    let frames = [a.clone(), b, c].concat();
+    let output = run(folder.path(), &["-o", "{id}.png"], &frames);
+    expect(&output, 1, "to-png: frame 1: a_b.png: expected a new name");
+    assert_eq!(names_in(folder.path()), ["a_b.png"]);
+    let png = fs::read(folder.path().join("a_b.png")).unwrap();
+    assert_eq!(decode(&png).0, 1);
+
+    let output = run(
+        folder.path(),
+        &["-o", "{id}.png", "--on-error", "skip"],
+        &frames,
+    );
+    expect(&output, 1, "frame 1: a_b.png");
+    assert_eq!(names_in(folder.path()), ["a_b.png", "c.png"]);
+    // Names of an earlier run are no clash.
+    expect(&run(folder.path(), &["-o", "{id}.png"], &a), 0, "");
+}
+
+#[test]
+fn several_pictures_for_one_file_are_an_error_that_says_what_to_type() {
+    let folder = folder();
+    let frame = image(1, 1, 1, &[]);
+    expect(&run(folder.path(), &["-o", "x.png"], &frame), 0, "");
+    let output = run(folder.path(), &["-o", "y.png"], &frame.repeat(2));
+    expect(&output, 1, "frame 1: --output y.png");
+    expect(&output, 1, "-o 'y-%04d.png'");
+    let output = run(folder.path(), &["-o", "z.png"], &image(2, 1, 1, &[]));
+    expect(&output, 1, "frame 0: --output z.png");
+    // A batch is refused as a whole; of a stream, the first picture stays.
+    assert_eq!(names_in(folder.path()), ["x.png", "y.png"]);
+}
+
+#[test]
+fn a_wrong_pattern_is_wrong_usage() {
+    let folder = folder();
+    let output = run(folder.path(), &["-o", "%s.png"], b"");
+    expect(&output, 2, "expected %d, %0Nd");
+    let output = run(folder.path(), &["-o", "{id}.png"], &image(1, 1, 1, &[]));
+    expect(&output, 1, "frame 0: id: expected one");
+    let output = run(folder.path(), &["-o", "no/%d.png"], &image(1, 1, 1, &[]));
+    expect(&output, 1, "mkdir -p no");
+}
+
+#[test]
+fn whole_frames_before_a_cut_stay() {
+    let folder = folder();
+    let frame = image(1, 5, 3, &[]);
+    for cut in 1..frame.len() {
+        let stream = [frame.clone(), frame[..cut].to_vec()].concat();
+        // Every place of the length and the JSON's begin, then some.
+        if cut > 20 && cut % 23 != 0 && cut != frame.len() - 1 {
+            continue;
+        }
+        let output = run(folder.path(), &[], &stream);
+        expect(&output, 1, "to-png: frame 1, byte ");
+        assert_eq!(decode(&output.stdout), (3, 5, pixels(45)), "{cut}");
+    }
+    let stream = [frame.clone(), frame[..99].to_vec()].concat();
+    fs::write(folder.path().join("cut.st"), stream).unwrap();
+    let output = run(folder.path(), &["-o", "%d.png", "cut.st"], b"");
+    expect(&output, 1, "to-png: cut.st: frame 1, byte ");
+    assert_eq!(names_in(folder.path()), ["1.png", "cut.st"]);
+}
+
+#[test]
+fn other_frames_and_garbage_are_refused() {
+    let folder = folder();
+    let output = run(folder.path(), &["--on-error", "skip"], &latents());
+    expect(&output, 1, "expected kind \"image\", found \"latents\"");
+    expect(&output, 1, "decode-latents missing");
+    let output = run(folder.path(), &[], b"\x89PNG\r\n\x1a\n and so on");
+    expect(&output, 1, "PNG");
+    expect(
+        &run(folder.path(), &["none.st"], b""),
+        1,
+        "to-png: none.st: ",
+    );
+    expect(&run(folder.path(), &["."], b""), 1, "directory");
+    expect(&run(folder.path(), &["--bad"], b""), 2, "--bad");
+}
+
+#[test]
+fn a_picture_that_is_too_large_is_refused_by_its_header() {
+    let folder = folder();
+    let (large, small) = (image(1, 9, 4, &[]), image(1, 8, 8, &[]));
+    // The body never comes: the header is enough.
+    let output = run(
+        folder.path(),
+        &["--max-side", "8"],
+        &large[..large.len() - 108],
+    );
+    expect(
+        &output,
+        1,
+        "frame 0: image: expected at most 8 pixels a side, found 4 x 9",
+    );
+    let output = run(
+        folder.path(),
+        &["--max-side", "8", "--on-error", "skip", "-o", "%d.png"],
+        &[large, small.clone()].concat(),
+    );
+    expect(&output, 1, "raise --max-side");
+    // A picture's number is its place in the input, whatever became of those before it.
+    assert_eq!(names_in(folder.path()), ["2.png"]);
+    let output = run(folder.path(), &["--max-frame-bytes", "100"], &small);
+    expect(&output, 1, "expected at most 100 bytes");
+}
+
+#[test]
+fn a_gone_reader_is_silent_141() {
+    let mut child = Command::new(TOOL)
+        .args(["--on-error", "skip"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let frame = image(1, 5, 3, &[]);
+    child.stdin.take().unwrap().write_all(&frame).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(141), "")
+    );
+}
+
+#[test]
+fn a_full_device_is_an_error() {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("skipped: no /dev/full");
+        return;
+    }
+    let folder = folder();
+    fs::write(folder.path().join("a.st"), image(1, 5, 3, &[])).unwrap();
+    let output = shell(folder.path(), r#""$0" a.st > /dev/full"#);
+    expect(&output, 1, "frame 0: stdout: No space left");
+    let output = shell(folder.path(), r#""$0" a.st -o /dev/full"#);
+    expect(&output, 1, "/dev/full: No space left");
+}
+
+#[test]
+fn a_terminal_gets_no_png() {
+    let folder = folder();
+    fs::write(folder.path().join("a.st"), image(1, 1, 1, &[])).unwrap();
+    let line = format!("{TOOL} a.st; echo status $?; {TOOL} a.st -o - | head -c 4");
+    let output = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = output else {
+        eprintln!("skipped: no script (util-linux)");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("to-png: stdout: expected a pipe or file"),
+        "{text}"
+    );
+    assert!(text.contains("status 1"), "{text}");
+    assert_eq!(text.matches("PNG").count(), 2, "{text}");
+}
+
+#[test]
+fn a_thousand_frames_take_no_more_memory_than_a_few() {
+    let folder = folder();
+    // 48 KiB each: 48 MiB in all, if they were kept.
+    let stream = image(1, 128, 128, &[("id", "x")]).repeat(1000);
+    let output = run(folder.path(), &["--progress", "json"], &stream);
+    assert_eq!(output.status.code(), Some(0));
+    let ends = output.stdout.windows(4).filter(|w| w == b"IEND").count();
+    assert_eq!(ends, 1000);
+    let text = stderr(&output);
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.len(), 1000);
+    assert_eq!(
+        (&events[999]["frame"], &events[999]["id"]),
+        (&999.into(), &"x".into())
+    );
+    let rss = |n: usize| events[n]["max_rss_bytes"].as_u64();
+    if let (Some(early), Some(late)) = (rss(20), rss(999)) {
+        assert!(late < early + (4 << 20), "{early} bytes, then {late}");
+    }
+}
