@@ -1,0 +1,206 @@
+//! Rates of the kernels at the shapes of SDXL, as shares of what the multiply units can do.
+//!
+//!     cargo bench -p turbo-kernels [-- NAME]
+//!
+//! The peak is measured first: tile kernels that find everything in the first-level cache, on every thread at once.
+//! Each line is the best of several runs; `share` is its rate over that peak.
+
+use half::f16;
+use rayon::prelude::*;
+use std::time::Instant;
+use turbo_kernels::arch::{NR, PANEL, Tile, tiles};
+use turbo_kernels::{
+    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels, Planes,
+};
+
+fn seconds(mut f: impl FnMut()) -> f64 {
+    f();
+    let begin = Instant::now();
+    let mut best = f64::INFINITY;
+    let mut runs = 0;
+    while runs < 3 || (begin.elapsed().as_secs_f64() < 0.5 && runs < 50) {
+        let start = Instant::now();
+        f();
+        best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}
+
+/// GFLOP/s of a tile kernel on every thread.
+fn peak(isa: Isa, compute: Compute) -> f64 {
+    const STEPS: usize = 96;
+    let kernel = tiles(isa, compute)[3];
+    let threads = rayon::current_num_threads();
+    let repeats = 20_000;
+    let time = seconds(|| {
+        (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
+            let a = vec![0u32; STEPS * PANEL];
+            let w = vec![0u32; STEPS * NR];
+            let mut c = vec![0f32; NR * PANEL];
+            let offsets: Vec<u32> = (0..STEPS).map(|s| (s * PANEL) as u32).collect();
+            for _ in 0..repeats {
+                let tile = Tile {
+                    steps: STEPS,
+                    a: a.as_ptr(),
+                    offsets: offsets.as_ptr(),
+                    w: w.as_ptr(),
+                    w_stride: STEPS,
+                    c: c.as_mut_ptr(),
+                    accumulate: true,
+                };
+                // SAFETY: the vectors above have the sizes that the tile names.
+                unsafe { kernel(&tile) };
+            }
+        });
+    });
+    (threads * repeats * STEPS * compute.per_step() * NR * PANEL * 2) as f64 / time / 1e9
+}
+
+fn weights(n: usize) -> Vec<u8> {
+    (0..n)
+        .flat_map(|i| f16::from_f32(((i * 7919) % 1000) as f32 / 1e4 - 0.05).to_le_bytes())
+        .collect()
+}
+
+fn values(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| ((i * 104_729) % 2000) as f32 / 1e3 - 1.0)
+        .collect()
+}
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-'));
+    let isa = Isa::detect().expect("TURBO_ISA");
+    println!(
+        "instruction set {}, {} threads",
+        isa.name(),
+        rayon::current_num_threads()
+    );
+    let mut computes = vec![Compute::F32];
+    if isa.has_bf16() {
+        computes.push(Compute::Bf16);
+    }
+    for compute in computes {
+        let ctx = Context::new(isa);
+        let peak = peak(isa, compute);
+        println!(
+            "\n{compute:?}: peak {peak:.0} GFLOP/s\n{:<44} {:>9} {:>9} {:>6}",
+            "", "ms", "GFLOP/s", "share"
+        );
+        let report = |name: String, flop: f64, f: &mut dyn FnMut()| {
+            if filter.as_ref().is_none_or(|x| name.contains(x.as_str())) {
+                let time = seconds(f);
+                let rate = flop / time / 1e9;
+                println!(
+                    "{name:<44} {:>9.3} {rate:>9.0} {:>5.0}%",
+                    time * 1e3,
+                    100.0 * rate / peak
+                );
+            }
+        };
+        for (m, k, n) in [
+            (1024, 640, 640),
+            (1024, 640, 5120),
+            (1024, 2560, 640),
+            (256, 1280, 1280),
+            (256, 1280, 10240),
+            (256, 5120, 1280),
+            (77, 2048, 1280),
+            (77, 1280, 5120),
+            (4096, 960, 320),
+        ] {
+            let file = weights(n * k);
+            let w = Matrix::new(&file, Float::F16, n, k);
+            let x = Planes::from_tokens(&ctx, &values(m * k), m, k);
+            let panels = Panels::pack(&ctx, &x, compute);
+            report(
+                format!("linear {m} tokens {k} -> {n}"),
+                2.0 * (m * k * n) as f64,
+                &mut || {
+                    turbo_kernels::linear(&ctx, &panels, w, None, Activation::Identity);
+                },
+            );
+            if n == 8 * k {
+                report(
+                    format!("geglu {m} tokens {k} -> {n}"),
+                    2.0 * (m * k * n) as f64,
+                    &mut || {
+                        turbo_kernels::linear_geglu(&ctx, &panels, w, None);
+                    },
+                );
+            }
+        }
+        for (c, n, side) in [
+            (320, 320, 64),
+            (960, 640, 32),
+            (640, 640, 32),
+            (2560, 1280, 16),
+            (1280, 1280, 16),
+            (512, 512, 64),
+            (128, 128, 512),
+        ] {
+            let file = weights(n * c * 9);
+            let w = Matrix::new(&file, Float::F16, n, c * 9);
+            let x = Planes::from_channels(&ctx, &values(c * side * side), c, side * side);
+            let padded = Padded::pack(&ctx, &x, side, side, compute);
+            report(
+                format!("conv 3x3 {c} -> {n} at {side}x{side}"),
+                18.0 * (c * n * side * side) as f64,
+                &mut || {
+                    turbo_kernels::conv3x3(&ctx, &padded, w, None, None);
+                },
+            );
+        }
+        for (tq, tk, heads, d) in [
+            (1024, 1024, 10, 64),
+            (256, 256, 20, 64),
+            (256, 77, 20, 64),
+            (4096, 4096, 10, 64),
+            (4096, 4096, 1, 512),
+        ] {
+            let n = heads * d;
+            let q = Planes::from_tokens(&ctx, &values(tq * n), tq, n);
+            let k = Planes::from_tokens(&ctx, &values(tk * n), tk, n);
+            let kv = KeysValues::pack(&ctx, &k, &k, heads, compute);
+            report(
+                format!("attention {tq} on {tk}, {heads} x {d}"),
+                4.0 * (tq * tk * n) as f64,
+                &mut || {
+                    turbo_kernels::attention(&ctx, &q, &kv, false);
+                },
+            );
+            report(
+                format!("pack keys and values {tk}, {heads} x {d}"),
+                0.0,
+                &mut || {
+                    KeysValues::pack(&ctx, &k, &k, heads, compute);
+                },
+            );
+        }
+        for (c, p) in [(640, 1024), (1280, 256)] {
+            let x = Planes::from_channels(&ctx, &values(c * p), c, p);
+            let ones = vec![1f32; c];
+            report(format!("layer norm {p} tokens of {c}"), 0.0, &mut || {
+                turbo_kernels::layer_norm(&ctx, &x, &ones, &ones, 1e-5, compute);
+            });
+        }
+        for (c, side) in [(320, 64), (1280, 16), (128, 512)] {
+            let x = Planes::from_channels(&ctx, &values(c * side * side), c, side * side);
+            let ones = vec![1f32; c];
+            report(
+                format!("group norm, silu {c} at {side}x{side}"),
+                0.0,
+                &mut || {
+                    GroupNorm::measure(&ctx, &x, &ones, &ones, 32, 1e-5).padded(
+                        &ctx,
+                        &x,
+                        [side, side],
+                        Activation::Silu,
+                        compute,
+                    );
+                },
+            );
+        }
+    }
+}

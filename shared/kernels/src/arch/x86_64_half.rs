@@ -1,0 +1,160 @@
+//! float16 from a file, widened with the CPU's own instructions.
+
+use crate::Isa;
+use core::arch::x86_64::{
+    _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps, _mm512_cvtne2ps_pbh,
+    _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32,
+    _mm512_permutexvar_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
+};
+use core::mem::transmute;
+
+/// float16 bytes as floats, on AVX2 or better.
+///
+/// # Panics
+/// If `isa` is none of these, or the lengths do not agree.
+pub(crate) fn f16_to_f32(isa: Isa, src: &[u8], dst: &mut [f32]) {
+    assert!(isa >= Isa::Avx2 && isa.is_available());
+    assert_eq!(src.len(), dst.len() * 2);
+    // SAFETY: the CPU has the instructions, by the first assertion.
+    unsafe {
+        if isa >= Isa::Avx512 {
+            f32_avx512(src, dst)
+        } else {
+            f32_avx2(src, dst)
+        }
+    }
+}
+
+/// float16 bytes as pairs of bfloat16; an odd one at the end is paired with zero.
+///
+/// # Panics
+/// If the CPU lacks AVX-512 BF16, or the lengths do not agree.
+pub(crate) fn f16_to_pairs(src: &[u8], dst: &mut [u32]) {
+    assert!(Isa::Avx512Bf16.is_available());
+    assert_eq!((src.len() / 2).div_ceil(2), dst.len());
+    // SAFETY: the CPU has the instructions, by the first assertion.
+    unsafe { pairs_avx512(src, dst) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn f32_avx512(src: &[u8], dst: &mut [f32]) {
+    let (s, d) = (src.chunks_exact(32), dst.chunks_exact_mut(16));
+    let rest = s.remainder();
+    for (s, d) in s.zip(d) {
+        // SAFETY: the chunks are 32 bytes and 16 floats.
+        unsafe {
+            _mm512_storeu_ps(
+                d.as_mut_ptr(),
+                _mm512_cvtph_ps(_mm256_loadu_si256(s.as_ptr().cast())),
+            )
+        };
+    }
+    if !rest.is_empty() {
+        let (mut s, mut d) = ([0u8; 32], [0f32; 16]);
+        s[..rest.len()].copy_from_slice(rest);
+        // SAFETY: the arrays are 32 bytes and 16 floats.
+        unsafe {
+            _mm512_storeu_ps(
+                d.as_mut_ptr(),
+                _mm512_cvtph_ps(_mm256_loadu_si256(s.as_ptr().cast())),
+            )
+        };
+        let start = dst.len() - rest.len() / 2;
+        dst[start..].copy_from_slice(&d[..rest.len() / 2]);
+    }
+}
+
+#[target_feature(enable = "avx2,f16c")]
+fn f32_avx2(src: &[u8], dst: &mut [f32]) {
+    let (s, d) = (src.chunks_exact(16), dst.chunks_exact_mut(8));
+    let rest = s.remainder();
+    for (s, d) in s.zip(d) {
+        // SAFETY: the chunks are 16 bytes and 8 floats.
+        unsafe {
+            _mm256_storeu_ps(
+                d.as_mut_ptr(),
+                _mm256_cvtph_ps(_mm_loadu_si128(s.as_ptr().cast())),
+            )
+        };
+    }
+    if !rest.is_empty() {
+        let (mut s, mut d) = ([0u8; 16], [0f32; 8]);
+        s[..rest.len()].copy_from_slice(rest);
+        // SAFETY: the arrays are 16 bytes and 8 floats.
+        unsafe {
+            _mm256_storeu_ps(
+                d.as_mut_ptr(),
+                _mm256_cvtph_ps(_mm_loadu_si128(s.as_ptr().cast())),
+            )
+        };
+        let start = dst.len() - rest.len() / 2;
+        dst[start..].copy_from_slice(&d[..rest.len() / 2]);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn pairs_avx512(src: &[u8], dst: &mut [u32]) {
+    let (s, d) = (src.chunks_exact(64), dst.chunks_exact_mut(16));
+    let rest = s.remainder();
+    for (s, d) in s.zip(d) {
+        // SAFETY: the chunks are 64 bytes and 16 elements.
+        unsafe { pairs_32(s.as_ptr(), d.as_mut_ptr()) };
+    }
+    if !rest.is_empty() {
+        let (mut s, mut d) = ([0u8; 64], [0u32; 16]);
+        s[..rest.len()].copy_from_slice(rest);
+        // SAFETY: the arrays are 64 bytes and 16 elements.
+        unsafe { pairs_32(s.as_ptr(), d.as_mut_ptr()) };
+        let count = (rest.len() / 2).div_ceil(2);
+        let start = dst.len() - count;
+        dst[start..].copy_from_slice(&d[..count]);
+    }
+}
+
+/// # Safety
+/// 64 bytes must be readable at `s` and writable at `d`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn pairs_32(s: *const u8, d: *mut u32) {
+    // SAFETY: by the caller's word; the transmute is between 512-bit vectors.
+    unsafe {
+        let low = _mm512_cvtph_ps(_mm256_loadu_si256(s.cast()));
+        let high = _mm512_cvtph_ps(_mm256_loadu_si256(s.add(32).cast()));
+        _mm512_storeu_si512(d.cast(), transmute(_mm512_cvtne2ps_pbh(high, low)));
+    }
+}
+
+/// `[channel][9]` bfloat16, two to an element, as `[pair of channels][9]`: for each pair one load, one permutation and
+/// one store of nine elements.
+///
+/// # Panics
+/// If the CPU lacks AVX-512, or `row` is shorter than `out`.
+pub(crate) fn interleave_9(row: &[u32], out: &mut [u32]) {
+    assert!(Isa::Avx512.is_available());
+    assert!(row.len() >= out.len());
+    // SAFETY: the CPU has the instructions, by the first assertion.
+    unsafe { interleave_9_avx512(row, out) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn interleave_9_avx512(row: &[u32], out: &mut [u32]) {
+    let order: [u16; 32] = core::array::from_fn(|i| {
+        if i < 18 {
+            (i / 2 + 9 * (i % 2)) as u16
+        } else {
+            0
+        }
+    });
+    // SAFETY: the array has 64 bytes; masked lanes are neither read nor written, so nine elements of each chunk are.
+    unsafe {
+        let order = _mm512_loadu_si512(order.as_ptr().cast());
+        for (s, d) in row.chunks_exact(9).zip(out.chunks_exact_mut(9)) {
+            let x = _mm512_maskz_loadu_epi32(0x1ff, s.as_ptr().cast());
+            _mm512_mask_storeu_epi32(
+                d.as_mut_ptr().cast(),
+                0x1ff,
+                _mm512_permutexvar_epi16(order, x),
+            );
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Instruction sets: what this CPU has, and which one is used.
+
+use std::sync::OnceLock;
+
+/// An instruction set that kernels exist for, from the plainest to the fastest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Rust without intrinsics; runs everywhere.
+    Portable,
+    /// aarch64 with 128-bit vectors.
+    Neon,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// AVX-512 with bfloat16 dot products.
+    Avx512Bf16,
+}
+
+impl Isa {
+    /// Every instruction set, plainest first.
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+    ];
+
+    /// The name that [`Isa::from_name`] and the environment variable `TURBO_ISA` take.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
+        }
+    }
+
+    /// The instruction set of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Whether this CPU, and this build, can run it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// Every instruction set this CPU can run, plainest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The fastest available, or the one `TURBO_ISA` names.
+    ///
+    /// # Errors
+    /// `TURBO_ISA` names none, or one that this CPU lacks; the text says which names would do.
+    pub fn detect() -> Result<Self, String> {
+        static CHOSEN: OnceLock<Result<Isa, String>> = OnceLock::new();
+        CHOSEN
+            .get_or_init(|| match std::env::var("TURBO_ISA") {
+                Ok(name) => Self::from_name(&name)
+                    .filter(|isa| isa.is_available())
+                    .ok_or_else(|| {
+                        let names: Vec<_> = Self::available().map(Self::name).collect();
+                        format!(
+                            "TURBO_ISA: expected one of {}, found {name:?}",
+                            names.join(", ")
+                        )
+                    }),
+                Err(_) => Ok(Self::available().max().unwrap_or(Self::Portable)),
+            })
+            .clone()
+    }
+
+    /// Whether products of bfloat16 pairs are an instruction.
+    pub fn has_bf16(self) -> bool {
+        self == Self::Avx512Bf16
+    }
+}
+
+/// Compiles one body for every instruction set and picks at run time.
+///
+/// The body is ordinary Rust: plain loops that the compiler turns into vectors of the width at hand. It must be
+/// free of closures that capture loop state, since those do not inherit the target features.
+macro_rules! per_isa {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($isa:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name($isa: $crate::Isa $(, $arg: $ty)*) $(-> $ret)? {
+            #[inline(always)]
+            fn body($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            debug_assert!($isa.is_available());
+            match $isa {
+                // SAFETY: an `Isa` is used only where `is_available` says that this CPU has it.
+                #[cfg(target_arch = "x86_64")]
+                $crate::Isa::Avx512 | $crate::Isa::Avx512Bf16 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                _ => body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use per_isa;

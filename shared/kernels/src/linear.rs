@@ -1,0 +1,271 @@
+//! Linear layers: `W x + b` over the channels of every position.
+
+use crate::arch::{Compute, NR, PANEL};
+use crate::buffer::Shared;
+use crate::float::{Matrix, pair, to_f32, to_steps};
+use crate::isa::per_isa;
+use crate::math::{Activation, activate_inline, gelu};
+use crate::product::Product;
+use crate::value::{Context, Panels, Planes, Target, segments, store};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Steps widened at a time: a panel of them fills about three quarters of a first-level cache of 32 KiB.
+const BLOCK: usize = 128;
+
+fn product<'a>(
+    ctx: &Context,
+    x: &'a Panels,
+    offsets: &'a [u32],
+    rows: usize,
+    parts: usize,
+) -> Product<'a> {
+    Product {
+        isa: ctx.isa,
+        compute: x.compute,
+        a: x.data.as_u32(),
+        panel_pitch: Some(x.steps() * PANEL),
+        positions: x.positions,
+        offsets,
+        block: BLOCK,
+        rows,
+        parts,
+    }
+}
+
+fn offsets(x: &Panels) -> Vec<u32> {
+    (0..x.steps()).map(|s| (s * PANEL) as u32).collect()
+}
+
+/// Widens steps of a row of `w`.
+fn fill(
+    ctx: &Context,
+    w: Matrix<'_>,
+    compute: Compute,
+    row: usize,
+    steps: Range<usize>,
+    out: &mut [u32],
+) {
+    let per = compute.per_step();
+    let bytes = w.part(row, steps.start * per, (steps.end * per).min(w.cols));
+    to_steps(ctx.isa, compute, w.float, bytes, out);
+}
+
+fn check(x: &Panels, w: Matrix<'_>, bias: Option<&[f32]>) {
+    assert_eq!(x.channels, w.cols, "inputs of a linear layer");
+    assert!(
+        bias.is_none_or(|b| b.len() == w.rows),
+        "bias of a linear layer"
+    );
+}
+
+fn into_planes(
+    ctx: &Context,
+    x: &Panels,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    act: Activation,
+    add: bool,
+    out: &mut Planes,
+) {
+    check(x, w, bias);
+    assert_eq!(
+        (out.channels, out.positions),
+        (w.rows, x.positions),
+        "result of a linear layer"
+    );
+    let pitch = out.pitch;
+    let target = Target {
+        out: Shared::new(out.data_mut()),
+        pitch,
+        bias,
+        add,
+        activation: act,
+    };
+    let offsets = offsets(x);
+    product(ctx, x, &offsets, w.rows, 1).run(
+        |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
+        |rows, panel, sums| {
+            let mut runs = Vec::with_capacity(1);
+            segments(panel, x.positions, None, &mut runs);
+            store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
+        },
+    );
+}
+
+/// `activation(W x + b)`.
+///
+/// # Panics
+/// If the shapes do not agree, here and below.
+pub fn linear(
+    ctx: &Context,
+    x: &Panels,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    activation: Activation,
+) -> Planes {
+    let mut out = Planes::take(ctx, w.rows, x.positions);
+    into_planes(ctx, x, w, bias, activation, false, &mut out);
+    out
+}
+
+/// `residual + W x + b`.
+pub fn linear_add(
+    ctx: &Context,
+    x: &Panels,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    mut residual: Planes,
+) -> Planes {
+    into_planes(ctx, x, w, bias, Activation::Identity, true, &mut residual);
+    residual
+}
+
+/// `activation(W x + b)` as the operand of the next layer.
+pub fn linear_panels(
+    ctx: &Context,
+    x: &Panels,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    activation: Activation,
+) -> Panels {
+    check(x, w, bias);
+    let mut out = Panels::take(ctx, w.rows, x.positions, x.compute);
+    let steps = out.steps();
+    let shared = Shared::new(out.data.as_u32_mut());
+    let offsets = offsets(x);
+    product(ctx, x, &offsets, w.rows, 1).run(
+        |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
+        |rows, panel, sums| {
+            let compute = x.compute;
+            let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
+            // SAFETY: blocks of rows start at even rows, so no other thread writes these steps of this panel.
+            let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
+            store_panel(
+                ctx.isa,
+                sums,
+                rows.len(),
+                bias.map(|b| &b[rows]),
+                activation,
+                compute,
+                dst,
+            );
+        },
+    );
+    out
+}
+
+/// GEGLU: with `(value, gate)` the halves of `W x + b`, `value * gelu(gate)`, as the operand of the next layer.
+pub fn linear_geglu(ctx: &Context, x: &Panels, w: Matrix<'_>, bias: Option<&[f32]>) -> Panels {
+    check(x, w, bias);
+    let half = w.rows / 2;
+    let mut out = Panels::take(ctx, half, x.positions, x.compute);
+    let steps = out.steps();
+    let shared = Shared::new(out.data.as_u32_mut());
+    let offsets = offsets(x);
+    product(ctx, x, &offsets, half, 2).run(
+        |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
+        |rows, panel, sums| {
+            let compute = x.compute;
+            let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
+            // SAFETY: as in `linear_panels`.
+            let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
+            let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
+            store_geglu(ctx.isa, sums, rows.len(), bias, compute, dst);
+        },
+    );
+    out
+}
+
+#[inline(always)]
+fn write_step(compute: Compute, low: &[f32; PANEL], high: &[f32; PANEL], dst: &mut [u32]) {
+    match compute {
+        Compute::F32 => {
+            for (d, v) in dst.iter_mut().zip(low) {
+                *d = v.to_bits();
+            }
+        }
+        Compute::Bf16 => {
+            for ((d, a), b) in dst.iter_mut().zip(low).zip(high) {
+                *d = pair(*a, *b);
+            }
+        }
+    }
+}
+
+per_isa! {
+fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activation, compute: Compute, dst: &mut [u32]) {
+    let per = compute.per_step();
+    for (s, dst) in dst.chunks_exact_mut(PANEL).enumerate() {
+        let mut values = [[0f32; PANEL]; 2];
+        for i in 0..per.min(rows - s * per) {
+            let r = s * per + i;
+            let b = bias.map_or(0.0, |b| b[r]);
+            for (v, c) in values[i].iter_mut().zip(&sums[r * PANEL..][..PANEL]) {
+                *v = *c + b;
+            }
+            activate_inline(&mut values[i], act);
+        }
+        write_step(compute, &values[0], &values[1], dst);
+    }
+}
+}
+
+per_isa! {
+fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, compute: Compute, dst: &mut [u32]) {
+    let per = compute.per_step();
+    let gates = &sums[rows.next_multiple_of(NR) * PANEL..];
+    for (s, dst) in dst.chunks_exact_mut(PANEL).enumerate() {
+        let mut values = [[0f32; PANEL]; 2];
+        for i in 0..per.min(rows - s * per) {
+            let r = s * per + i;
+            let (bv, bg) = bias.map_or((0.0, 0.0), |(v, g)| (v[r], g[r]));
+            let value = &sums[r * PANEL..][..PANEL];
+            let gate = &gates[r * PANEL..][..PANEL];
+            for ((o, v), g) in values[i].iter_mut().zip(value).zip(gate) {
+                *o = (*v + bv) * gelu(*g + bg);
+            }
+        }
+        write_step(compute, &values[0], &values[1], dst);
+    }
+}
+}
+
+per_isa! {
+fn dot(isa, a: &[f32], b: &[f32]) -> f32 {
+    // Sixteen running sums, so that the additions do not wait for each other.
+    let mut sums = [0f32; 16];
+    for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
+        for l in 0..16 {
+            sums[l] += a[l] * b[l];
+        }
+    }
+    let rest = a.len() / 16 * 16;
+    let tail: f32 = a[rest..].iter().zip(&b[rest..]).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + tail
+}
+}
+
+/// `activation(W x + b)` for one position: as fast as the weights can be read. Products are float32.
+pub fn linear_vector(
+    ctx: &Context,
+    x: &[f32],
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    activation: Activation,
+) -> Vec<f32> {
+    assert_eq!(x.len(), w.cols, "inputs of a linear layer");
+    let mut out = vec![0f32; w.rows];
+    out.par_chunks_mut(64).enumerate().for_each(|(i, chunk)| {
+        crate::buffer::with_scratch(|[room, ..]| {
+            let row = room.f32(w.cols);
+            for (j, o) in chunk.iter_mut().enumerate() {
+                let r = i * 64 + j;
+                to_f32(ctx.isa, w.float, w.part(r, 0, w.cols), row);
+                *o = dot(ctx.isa, x, row) + bias.map_or(0.0, |b| b[r]);
+            }
+        });
+        crate::math::activate(ctx.isa, chunk, activation);
+    });
+    out
+}

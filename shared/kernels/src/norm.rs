@@ -1,0 +1,287 @@
+//! Layer norm and group norm, straight into the operand of the layer that follows.
+
+use crate::arch::{Compute, PANEL};
+use crate::float::pair;
+use crate::isa::per_isa;
+use crate::math::{Activation, activate};
+use crate::value::{Context, Padded, Panels, Planes, panel_range};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Normalises the channels of each position: `(x - mean) / sqrt(variance + eps) * weight + bias`.
+///
+/// # Panics
+/// If weight or bias do not have one number a channel.
+pub fn layer_norm(
+    ctx: &Context,
+    x: &Planes,
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+    compute: Compute,
+) -> Panels {
+    assert!(weight.len() == x.channels && bias.len() == x.channels);
+    let mut out = Panels::take(ctx, x.channels, x.positions, compute);
+    let steps = out.steps();
+    let isa = ctx.isa;
+    out.data
+        .as_u32_mut()
+        .par_chunks_mut(steps * PANEL)
+        .enumerate()
+        .for_each(|(p, panel)| {
+            let Range { start, end } = panel_range(x.positions, p);
+            layer_norm_panel(
+                isa,
+                x.data(),
+                x.pitch,
+                start,
+                end - start,
+                weight,
+                bias,
+                eps,
+                panel,
+                compute,
+            );
+        });
+    out
+}
+
+per_isa! {
+fn layer_norm_panel(
+    isa, x: &[f32], pitch: usize, start: usize, len: usize, weight: &[f32], bias: &[f32], eps: f32,
+    panel: &mut [u32], compute: Compute,
+) {
+    let channels = weight.len();
+    let n = channels as f32;
+    // Two passes, mean first: the difference of squares would lose digits where the mean is large.
+    let mut mean = [0f32; PANEL];
+    let mut scale = [0f32; PANEL];
+    for c in 0..channels {
+        for (m, v) in mean[..len].iter_mut().zip(&x[c * pitch + start..][..len]) {
+            *m += *v;
+        }
+    }
+    for m in &mut mean {
+        *m /= n;
+    }
+    for c in 0..channels {
+        for ((s, v), m) in scale[..len].iter_mut().zip(&x[c * pitch + start..][..len]).zip(&mean) {
+            *s += (*v - *m) * (*v - *m);
+        }
+    }
+    for s in &mut scale {
+        *s = 1.0 / (*s / n + eps).sqrt();
+    }
+    let normed = |c: usize, l: usize, v: f32| (v - mean[l]) * scale[l] * weight[c] + bias[c];
+    match compute {
+        Compute::F32 => {
+            for c in 0..channels {
+                let row = &x[c * pitch + start..][..len];
+                let dst = &mut panel[c * PANEL..][..len];
+                for l in 0..len {
+                    dst[l] = normed(c, l, row[l]).to_bits();
+                }
+            }
+        }
+        Compute::Bf16 => {
+            for c in (0..channels).step_by(2) {
+                let low = &x[c * pitch + start..][..len];
+                let dst = &mut panel[c / 2 * PANEL..][..len];
+                if c + 1 < channels {
+                    let high = &x[(c + 1) * pitch + start..][..len];
+                    for l in 0..len {
+                        dst[l] = pair(normed(c, l, low[l]), normed(c + 1, l, high[l]));
+                    }
+                } else {
+                    for l in 0..len {
+                        dst[l] = pair(normed(c, l, low[l]), 0.0);
+                    }
+                }
+            }
+        }
+    }
+}
+}
+
+/// What group norm does to a channel: `x * scale + shift`.
+#[derive(Debug)]
+pub struct GroupNorm {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl GroupNorm {
+    /// Measures `x`.
+    ///
+    /// # Panics
+    /// If the channels do not divide into `groups`, or weight or bias do not have one number a channel.
+    pub fn measure(
+        ctx: &Context,
+        x: &Planes,
+        weight: &[f32],
+        bias: &[f32],
+        groups: usize,
+        eps: f32,
+    ) -> Self {
+        assert!(x.channels % groups == 0 && weight.len() == x.channels && bias.len() == x.channels);
+        let isa = ctx.isa;
+        let moments: Vec<(f64, f64)> = (0..x.channels)
+            .into_par_iter()
+            .map(|c| moments(isa, x.row(c)))
+            .collect();
+        let size = x.channels / groups;
+        let n = (size * x.positions) as f64;
+        let (mut scale, mut shift) = (vec![0f32; x.channels], vec![0f32; x.channels]);
+        for (g, group) in moments.chunks_exact(size).enumerate() {
+            let mean = group.iter().map(|m| m.0).sum::<f64>() / size as f64;
+            // Spread within the channels, and of the channels' means.
+            let squares: f64 = group
+                .iter()
+                .map(|m| m.1 + (m.0 - mean) * (m.0 - mean) * x.positions as f64)
+                .sum();
+            let inverse = 1.0 / (squares / n + f64::from(eps)).sqrt();
+            for c in g * size..(g + 1) * size {
+                let s = inverse * f64::from(weight[c]);
+                scale[c] = s as f32;
+                shift[c] = (f64::from(bias[c]) - mean * s) as f32;
+            }
+        }
+        Self { scale, shift }
+    }
+
+    /// Normalises into a value.
+    pub fn planes(&self, ctx: &Context, x: &Planes, activation: Activation) -> Planes {
+        let mut out = Planes::take(ctx, x.channels, x.positions);
+        let (pitch, positions) = (out.pitch, out.positions);
+        out.data_mut()
+            .par_chunks_mut(pitch)
+            .enumerate()
+            .for_each(|(c, row)| {
+                self.channel(ctx, x, c, activation, &mut row[..positions]);
+            });
+        out
+    }
+
+    /// Normalises into the operand of a linear layer.
+    pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
+        let mut out = Panels::take(ctx, x.channels, x.positions, compute);
+        let steps = out.steps();
+        let isa = ctx.isa;
+        out.data
+            .as_u32_mut()
+            .par_chunks_mut(steps * PANEL)
+            .enumerate()
+            .for_each(|(p, panel)| {
+                let Range { start, end } = panel_range(x.positions, p);
+                scale_panel(
+                    isa,
+                    x.data(),
+                    x.pitch,
+                    start,
+                    end - start,
+                    &self.scale,
+                    &self.shift,
+                    panel,
+                    compute,
+                );
+            });
+        out
+    }
+
+    /// Normalises into the operand of a 3x3 convolution.
+    pub fn padded(
+        &self,
+        ctx: &Context,
+        x: &Planes,
+        size: [usize; 2],
+        activation: Activation,
+        compute: Compute,
+    ) -> Padded {
+        Padded::build(ctx, [x.channels, size[0], size[1]], compute, |c, out| {
+            self.channel(ctx, x, c, activation, out);
+        })
+    }
+
+    fn channel(
+        &self,
+        ctx: &Context,
+        x: &Planes,
+        c: usize,
+        activation: Activation,
+        out: &mut [f32],
+    ) {
+        scale_row(ctx.isa, x.row(c), self.scale[c], self.shift[c], out);
+        activate(ctx.isa, out, activation);
+    }
+}
+
+per_isa! {
+/// Mean, and sum of squared differences from it, block by block (Chan's update), so that neither loses digits.
+fn moments(isa, row: &[f32]) -> (f64, f64) {
+    let (mut mean, mut squares, mut count) = (0f64, 0f64, 0f64);
+    for block in row.chunks(1024) {
+        let n = block.len() as f64;
+        let mut sums = [0f32; 32];
+        let chunks = block.chunks_exact(32);
+        let rest: f32 = chunks.remainder().iter().sum();
+        for chunk in chunks {
+            for l in 0..32 {
+                sums[l] += chunk[l];
+            }
+        }
+        let m = (f64::from(sums.iter().sum::<f32>() + rest) / n) as f32;
+        let mut sums = [0f32; 32];
+        let chunks = block.chunks_exact(32);
+        let rest: f32 = chunks.remainder().iter().map(|v| (v - m) * (v - m)).sum();
+        for chunk in chunks {
+            for l in 0..32 {
+                sums[l] += (chunk[l] - m) * (chunk[l] - m);
+            }
+        }
+        let delta = f64::from(m) - mean;
+        let total = count + n;
+        squares += f64::from(sums.iter().sum::<f32>() + rest) + delta * delta * count * n / total;
+        mean += delta * n / total;
+        count = total;
+    }
+    (mean, squares)
+}
+}
+
+per_isa! {
+fn scale_row(isa, x: &[f32], scale: f32, shift: f32, out: &mut [f32]) {
+    for (o, v) in out.iter_mut().zip(x) {
+        *o = *v * scale + shift;
+    }
+}
+}
+
+per_isa! {
+fn scale_panel(
+    isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: &[f32], shift: &[f32], panel: &mut [u32],
+    compute: Compute,
+) {
+    let per = compute.per_step();
+    for (s, dst) in panel.chunks_exact_mut(PANEL).enumerate() {
+        let mut values = [[0f32; PANEL]; 2];
+        for i in 0..per.min(scale.len() - s * per) {
+            let c = s * per + i;
+            for (o, v) in values[i][..len].iter_mut().zip(&x[c * pitch + start..][..len]) {
+                *o = *v * scale[c] + shift[c];
+            }
+        }
+        match compute {
+            Compute::F32 => {
+                for (d, v) in dst.iter_mut().zip(&values[0]) {
+                    *d = v.to_bits();
+                }
+            }
+            Compute::Bf16 => {
+                for ((d, a), b) in dst.iter_mut().zip(&values[0]).zip(&values[1]) {
+                    *d = pair(*a, *b);
+                }
+            }
+        }
+    }
+}
+}
