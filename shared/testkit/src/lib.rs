@@ -1,0 +1,51 @@
+//! Made-up checkpoints and expected values for the tests of the other crates. Never part of a tool.
+//!
+//! - [`tiny`] and [`tiny_checkpoint`]: a checkpoint in the published layout with every part of the architecture at a
+//!   few per cent of its width, the same bytes on every machine; [`tiny_single`] and [`tiny_single_file`]: the same
+//!   weights in one file under LDM's names.
+//! - [`golden`]: what diffusers computes from that checkpoint.
+//! - [`shared_dir`]: weights and vocabularies that are not in this repository, where they are at hand.
+//!
+//! Helpers of tests panic, with a message, where anything else would return an error.
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod golden;
+mod numbers;
+mod paths;
+
+pub use checkpoint::{tiny, tiny_checkpoint, tiny_single, tiny_single_file, tiny_tensor};
+pub use golden::{Tensor, golden, golden_cases, relative_error};
+pub use paths::{golden_dir, shared_dir};
+
+use std::path::Path;
+
+/// Writes a safetensors file: name, shape and little-endian bytes of each tensor, in this order, all of type `dtype`
+/// (`F16`, `I64`, ...). Nothing is checked, so that tests can write files that are wrong.
+///
+/// # Panics
+/// If the file cannot be written.
+pub fn write_safetensors(
+    path: impl AsRef<Path>,
+    dtype: &str,
+    tensors: &[(&str, &[usize], Vec<u8>)],
+) {
+    let mut entries = vec![r#""__metadata__":{"format":"pt"}"#.to_owned()];
+    let mut at = 0;
+    for (name, shape, bytes) in tensors {
+        let (end, shape) = (at + bytes.len(), serde_json::json!(shape));
+        entries.push(format!(
+            r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{at},{end}]}}"#
+        ));
+        at = end;
+    }
+    let mut header = format!("{{{}}}", entries.join(","));
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    for (_, _, bytes) in tensors {
+        file.extend(bytes);
+    }
+    let path = path.as_ref();
+    std::fs::write(path, file).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}

@@ -1,0 +1,85 @@
+//! Where the bytes of weights lie: a mapped file, the program itself, or, rarely, memory of our own.
+
+use crate::{Error, Result};
+use memmap2::Mmap;
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How much is entered into the page tables at a time: little enough for page faults elsewhere in the process to get
+/// their turn in between.
+#[cfg(target_os = "linux")]
+const CHUNK: usize = 64 << 20;
+
+/// Read-only bytes that live as long as anybody refers to them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Bytes {
+    Mapped(Arc<Mmap>),
+    Static(&'static [u8]),
+    Owned(Arc<[u8]>),
+}
+
+impl Bytes {
+    /// Maps a whole regular file, read-only and shared.
+    pub(crate) fn map(path: &Path) -> Result<Self> {
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        // Before it is opened, since opening a pipe waits for a writer.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(Error::NotAFile {
+                path: path.to_owned(),
+            });
+        }
+        let file = File::open(path).map_err(io)?;
+        // SAFETY: the map is read-only and is handed out as `&[u8]`, for which every byte pattern is valid. What
+        // Rust cannot promise is that nobody changes or cuts the file meanwhile; checkpoints are files that are
+        // written under another name and renamed (as the Hugging Face cache and `fetch-model` do), and the bytes
+        // are only ever used as numbers, never as lengths, offsets or text, once the header has been checked.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        Ok(Self::Mapped(Arc::new(map)))
+    }
+
+    /// Asks the operating system to have this range in memory soon, and returns when it has done what it will.
+    ///
+    /// Advice only: nothing depends on it, so a system that refuses is not an error.
+    #[cfg(unix)]
+    pub(crate) fn prefetch(&self, range: Range<usize>) {
+        use memmap2::Advice;
+        let Self::Mapped(map) = self else { return };
+        // The whole range first, so that the disk is busy; then the page tables.
+        let _ = map.advise_range(Advice::WillNeed, range.start, range.len());
+        #[cfg(target_os = "linux")]
+        for start in range.clone().step_by(CHUNK) {
+            let len = CHUNK.min(range.end - start);
+            if map.advise_range(Advice::PopulateRead, start, len).is_err() {
+                break; // Linux before 5.14
+            }
+        }
+    }
+
+    /// Windows reads ahead by itself.
+    #[cfg(not(unix))]
+    #[allow(clippy::unused_self, clippy::needless_pass_by_value)]
+    pub(crate) fn prefetch(&self, _range: Range<usize>) {}
+
+    /// The same mapping or block of memory, wherever it was cloned to.
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        std::ptr::eq(self.as_ptr(), other.as_ptr())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! A located checkpoint.
+
+use crate::autoencoder::{self, Autoencoder, open_vae};
+use crate::derive::{self, Derive, Kind};
+use crate::file::TensorFile;
+use crate::hub::{self, ModelId, cache_dir, expand_home};
+use crate::tokenizer::{self, TokenizerFiles};
+use crate::tree::{EmbeddedFiles, Tree};
+use crate::variant::{self, Variant};
+use crate::{Error, Part, Result, Weights, names, single_file};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// How a checkpoint is looked for and read.
+#[derive(Clone, Debug, Default)]
+pub struct LocateOptions {
+    /// Which weights to prefer where a part has two files; none means [`Variant::Fp16`].
+    pub variant: Option<Variant>,
+    /// What a single file holds; folders say so themselves.
+    pub kind: Kind,
+    /// For single files: a folder in diffusers layout whose configs and tokenizers are used. Without it, the folder
+    /// beside the file that is called like it (`x/` for `x.safetensors`) counts as far as it goes; what is not there
+    /// is derived from the tensors. A tool that a stream names the file to has to be given the same folder, so the
+    /// one beside the file is the better place.
+    pub config: Option<PathBuf>,
+    /// The Hugging Face cache; none means the one that [`cache_dir`] tells.
+    pub cache: Option<PathBuf>,
+    /// What `demo` means, in programs that have it built in.
+    pub builtin: Option<EmbeddedFiles>,
+}
+
+impl LocateOptions {
+    fn cache(&self) -> Result<PathBuf> {
+        self.cache.clone().map_or_else(cache_dir, Ok)
+    }
+}
+
+/// A located checkpoint. Of a folder nothing is opened until asked for; of a single file, the header.
+pub struct Model {
+    name: String,
+    source: Source,
+    options: LocateOptions,
+    /// What to do when a file is missing.
+    fix: String,
+}
+
+enum Source {
+    Folder(Tree),
+    File {
+        file: TensorFile,
+        /// Where configs and tokenizers are looked for first, and whether they must be there.
+        configs: Tree,
+        required: bool,
+    },
+}
+
+/// What a model's spec leads to.
+enum Place {
+    Demo,
+    Path(PathBuf),
+    Hub(ModelId),
+}
+
+impl Place {
+    /// Whatever exists, or starts with `.`, `/` or `~`, is a path; anything else is an id.
+    fn of(spec: &str) -> Result<Self> {
+        if spec == "demo" {
+            return Ok(Self::Demo);
+        }
+        let home = std::env::home_dir();
+        let path = expand_home(Path::new(spec), home.as_deref());
+        if path.exists() {
+            return Ok(Self::Path(path));
+        }
+        if spec.starts_with(['.', '/', '~']) || spec.ends_with(".safetensors") {
+            return Err(Error::NoSuchPath { path });
+        }
+        ModelId::parse(spec).map(Self::Hub)
+    }
+}
+
+impl Model {
+    /// Finds a checkpoint:
+    /// - `demo`: the one built into the program ([`LocateOptions::builtin`]);
+    /// - a path (whatever exists, or starts with `.`, `/` or `~`): a folder in diffusers layout, or a single file;
+    /// - a hub id `owner/name[@revision]`: looked up in the Hugging Face cache; the revision (`main` without it) is
+    ///   a branch, a tag, a commit or the beginning of one.
+    ///
+    /// # Errors
+    /// It is not there, which the message says what to do about, or is no checkpoint.
+    pub fn locate(spec: &str, options: &LocateOptions) -> Result<Self> {
+        match Place::of(spec)? {
+            Place::Demo => {
+                let files = options.builtin.ok_or(Error::NoDemo)?;
+                Self::folder(
+                    spec.to_owned(),
+                    Tree::Embedded(files),
+                    options,
+                    "the demo was built without it",
+                )
+            }
+            Place::Hub(id) => {
+                let (folder, commit) = hub::snapshot(&options.cache()?, &id)?;
+                let fix = format!("the cached model is incomplete: type `fetch-model {id}`");
+                Self::folder(
+                    id.at(&commit).to_string(),
+                    Tree::Disk(folder),
+                    options,
+                    &fix,
+                )
+            }
+            Place::Path(path) => {
+                let path = absolute(&path)?;
+                let Some(name) = path.to_str().map(str::to_owned) else {
+                    return Err(Error::NotUtf8 { path });
+                };
+                if path.is_dir() {
+                    let fix = "the folder is incomplete: copy it again, or give another model";
+                    return Self::folder(name, Tree::Disk(path), options, fix);
+                }
+                Self::file(name, &path, options)
+            }
+        }
+    }
+
+    fn folder(name: String, tree: Tree, options: &LocateOptions, fix: &str) -> Result<Self> {
+        let known = |part: &Part| !tree.list(part.folder()).is_empty();
+        if !tree.has("model_index.json") && !Part::ALL.iter().any(known) {
+            let names = tree.list("");
+            let found = match names.iter().find(|name| name.ends_with(".safetensors")) {
+                Some(file) => format!("it holds the file {file}: give that file itself"),
+                None => "nothing of a checkpoint in it".to_owned(),
+            };
+            return Err(Error::NotACheckpoint {
+                path: tree.path(""),
+                found,
+            });
+        }
+        Ok(Self {
+            name,
+            source: Source::Folder(tree),
+            options: options.clone(),
+            fix: fix.to_owned(),
+        })
+    }
+
+    fn file(name: String, path: &Path, options: &LocateOptions) -> Result<Self> {
+        let file = single_file::open(path)?;
+        let configs = match &options.config {
+            Some(folder) if !folder.is_dir() => {
+                return Err(Error::NoSuchPath {
+                    path: folder.clone(),
+                });
+            }
+            Some(folder) => folder.clone(),
+            None => path.with_extension(""),
+        };
+        let source = Source::File {
+            file,
+            configs: Tree::Disk(configs),
+            required: options.config.is_some(),
+        };
+        let fix = "give a folder that has it".to_owned();
+        Ok(Self {
+            name,
+            source,
+            options: options.clone(),
+            fix,
+        })
+    }
+
+    /// What to call the model in a stream's metadata: `demo`, an absolute path, or `owner/name@commit`. The next
+    /// tool finds the same checkpoint by it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The part's `config.json`; of a single file, what stands for it.
+    ///
+    /// # Errors
+    /// It is missing or no JSON object; of a single file, widths that are not SDXL's.
+    pub fn config(&self, part: Part) -> Result<Value> {
+        let path = config_file(part);
+        self.json(&path, |file, folder| {
+            let own = single_file::part(file, part)?;
+            let pooled = match part {
+                Part::Unet => self.pooled_width()?,
+                _ => 0,
+            };
+            Derive { file: &own, folder }.config(part, self.options.kind, pooled)
+        })
+    }
+
+    /// `scheduler_config.json`; of a single file, the one published for its [`Kind`].
+    ///
+    /// # Errors
+    /// It is missing or no JSON object.
+    pub fn scheduler_config(&self) -> Result<Value> {
+        self.json("scheduler/scheduler_config.json", |_, _| {
+            Ok(derive::scheduler(self.options.kind))
+        })
+    }
+
+    /// `model_index.json`; of a single file, the published one.
+    ///
+    /// # Errors
+    /// It is missing or no JSON object.
+    pub fn model_index(&self) -> Result<Value> {
+        self.json("model_index.json", |_, _| {
+            Ok(derive::model_index(self.options.kind))
+        })
+    }
+
+    /// Maps the part's weights, under diffusers' names.
+    ///
+    /// # Errors
+    /// They are missing, cut, pickled or garbage, or an index does not fit its shards.
+    pub fn weights(&self, part: Part) -> Result<Weights> {
+        let prefer = self.options.variant.unwrap_or_default();
+        let file = match &self.source {
+            Source::Folder(tree) => {
+                let mut file = variant::open(tree, part, prefer, &self.fix)?;
+                names::canonical(part, &mut file);
+                file
+            }
+            Source::File { file, .. } => single_file::part(file, part)?,
+        };
+        let weights = Weights::from_file(file)?;
+        if part == Part::TextEncoder {
+            // Of a `CLIPTextModel` no projection is used, though some files have it.
+            weights.ignore("text_projection.");
+        }
+        Ok(weights)
+    }
+
+    /// The checkpoint's own autoencoder.
+    ///
+    /// # Errors
+    /// Those of [`Model::config`] and [`Model::weights`]; a class that is not known.
+    pub fn vae(&self) -> Result<Autoencoder> {
+        let config = self.config(Part::Vae)?;
+        match &self.source {
+            Source::Folder(tree) => {
+                let prefer = self.options.variant.unwrap_or_default();
+                let file = variant::open(tree, Part::Vae, prefer, &self.fix)?;
+                autoencoder::with_config(tree, &config_file(Part::Vae), config, file)
+            }
+            Source::File { file, .. } => {
+                autoencoder::from_file(single_file::part(file, Part::Vae)?, Some(config))
+            }
+        }
+    }
+
+    /// The files of tokenizer 1 (`tokenizer/`) or 2 (`tokenizer_2/`).
+    ///
+    /// A single file has none; they are taken from its config folder, else from beside it, else from the cached
+    /// SDXL Turbo or SDXL base, in this order.
+    ///
+    /// # Errors
+    /// A file is missing or no JSON.
+    ///
+    /// # Panics
+    /// For `n` other than 1 and 2.
+    pub fn tokenizer(&self, n: u8) -> Result<TokenizerFiles> {
+        let folder = tokenizer::folder(n);
+        let (file, configs, required) = match &self.source {
+            Source::Folder(tree) => return TokenizerFiles::read(tree, folder, &self.fix),
+            Source::File {
+                file,
+                configs,
+                required,
+            } => (file, configs, *required),
+        };
+        if required || TokenizerFiles::are_in(configs, folder) {
+            return TokenizerFiles::read(configs, folder, &self.fix);
+        }
+        let cached = |id: &str| {
+            let id = ModelId::parse(id).ok()?;
+            Some(Tree::Disk(
+                hub::snapshot(&self.options.cache().ok()?, &id).ok()?.0,
+            ))
+        };
+        let beside = file
+            .path
+            .parent()
+            .map(|folder| Tree::Disk(folder.to_owned()));
+        let trees = [
+            beside,
+            cached("stabilityai/sdxl-turbo"),
+            cached("stabilityai/stable-diffusion-xl-base-1.0"),
+        ];
+        match trees.into_iter().flatten().find(|tree| TokenizerFiles::are_in(tree, folder)) {
+            Some(tree) => TokenizerFiles::read(&tree, folder, &self.fix),
+            None => Err(Error::MissingFile {
+                path: configs.path(&format!("{folder}/vocab.json")),
+                fix: "a single file has no tokenizer: put it there, or type `fetch-model stabilityai/sdxl-turbo`, \
+                      whose tokenizer it then uses"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Where the part's config is, or would be, for messages.
+    pub fn config_path(&self, part: Part) -> PathBuf {
+        match &self.source {
+            Source::Folder(tree) => tree.path(&config_file(part)),
+            Source::File { file, configs, .. } => {
+                let path = config_file(part);
+                if configs.has(&path) {
+                    configs.path(&path)
+                } else {
+                    file.path.clone()
+                }
+            }
+        }
+    }
+
+    /// A JSON file, or for single files without it what `derive` makes of the tensors.
+    fn json(
+        &self,
+        path: &str,
+        derive: impl FnOnce(&TensorFile, &Path) -> Result<Value>,
+    ) -> Result<Value> {
+        match &self.source {
+            Source::Folder(tree) => tree.json(path, &self.fix),
+            Source::File {
+                configs, required, ..
+            } if *required || configs.has(path) => configs.json(path, &self.fix),
+            Source::File { file, configs, .. } => derive(file, &configs.path("")),
+        }
+    }
+
+    /// Width of the second text encoder's pooled output.
+    fn pooled_width(&self) -> Result<usize> {
+        let weights = self.weights(Part::TextEncoder2)?;
+        let name = "text_projection.weight";
+        weights
+            .shape(name)
+            .map(|shape| shape[0])
+            .ok_or_else(|| Error::MissingTensor {
+                path: weights.path().to_owned(),
+                name: name.to_owned(),
+                hint: String::new(),
+            })
+    }
+}
+
+/// Finds an autoencoder by itself: a path as in [`open_vae`], or a hub id such as `madebyollin/taesdxl`.
+///
+/// # Errors
+/// Those of [`open_vae`], and those of an id that is not in the cache.
+pub fn locate_vae(spec: &str, options: &LocateOptions) -> Result<Autoencoder> {
+    match Place::of(spec)? {
+        Place::Demo => Model::locate(spec, options)?.vae(),
+        Place::Path(path) => open_vae(path, options.variant),
+        Place::Hub(id) => open_vae(hub::snapshot(&options.cache()?, &id)?.0, options.variant),
+    }
+}
+
+fn config_file(part: Part) -> String {
+    format!("{}/config.json", part.folder())
+}
+
+/// Symbolic links stay: in the cache they lead to files without a telling name.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
+}

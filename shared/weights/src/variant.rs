@@ -1,0 +1,146 @@
+//! Which of a part's weight files to read.
+
+use crate::file::{TensorFile, is_pickle};
+use crate::tree::Tree;
+use crate::{Error, Part, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// A checkpoint's two sets of weights. The one asked for is a preference: where only the other is there, it is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Variant {
+    /// `NAME.fp16.safetensors`: half the pages to read, rounded to f16. What is read unless something else is said.
+    #[default]
+    Fp16,
+    /// `NAME.safetensors`: what diffusers reads without `variant=`; f32 in the published checkpoints.
+    Plain,
+}
+
+impl Variant {
+    const fn other(self) -> Self {
+        match self {
+            Self::Fp16 => Self::Plain,
+            Self::Plain => Self::Fp16,
+        }
+    }
+
+    fn file(self, stem: &str) -> String {
+        match self {
+            Self::Fp16 => format!("{stem}.fp16.safetensors"),
+            Self::Plain => format!("{stem}.safetensors"),
+        }
+    }
+
+    /// The names under which an index of shards is published; the first is what diffusers and transformers write.
+    fn indexes(self, stem: &str) -> Vec<String> {
+        match self {
+            Self::Fp16 => {
+                vec![
+                    format!("{stem}.safetensors.index.fp16.json"),
+                    format!("{stem}.fp16.safetensors.index.json"),
+                ]
+            }
+            Self::Plain => vec![format!("{stem}.safetensors.index.json")],
+        }
+    }
+}
+
+/// Opens the weights of `part`: one file, or all shards of an index. `fix` is what to do when there are none.
+pub(crate) fn open(tree: &Tree, part: Part, prefer: Variant, fix: &str) -> Result<TensorFile> {
+    open_stem(tree, part.folder(), part.stem(), prefer, fix)
+}
+
+/// The same for any folder (empty: the top) and stem.
+pub(crate) fn open_stem(
+    tree: &Tree,
+    folder: &str,
+    stem: &str,
+    prefer: Variant,
+    fix: &str,
+) -> Result<TensorFile> {
+    let inside = |file: &str| {
+        if folder.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{folder}/{file}")
+        }
+    };
+    for variant in [prefer, prefer.other()] {
+        let file = inside(&variant.file(stem));
+        if tree.has(&file) {
+            return tree.tensors(&file);
+        }
+        for index in variant.indexes(stem) {
+            if tree.has(&inside(&index)) {
+                return open_shards(tree, folder, &inside(&index), fix);
+            }
+        }
+    }
+    if let Some(pickle) = tree
+        .list(folder)
+        .iter()
+        .find(|name| is_pickle(Path::new(name)))
+    {
+        return Err(Error::Pickle {
+            path: tree.path(&inside(pickle)),
+        });
+    }
+    let (fp16, plain) = (Variant::Fp16.file(stem), Variant::Plain.file(stem));
+    let expected = format!("{plain}, {fp16} or {plain}.index.json");
+    Err(Error::NoWeights {
+        folder: tree.path(folder),
+        expected,
+        fix: fix.to_owned(),
+    })
+}
+
+/// Opens every shard that `weight_map` names, whatever its spelling, and checks that each holds what it should.
+fn open_shards(tree: &Tree, folder: &str, index: &str, fix: &str) -> Result<TensorFile> {
+    let path = tree.path(index);
+    let bad = |reason: String| Error::BadIndex {
+        path: path.clone(),
+        reason,
+    };
+    let value = tree.json(index, fix)?;
+    let Some(map) = value.get("weight_map").and_then(Value::as_object) else {
+        return Err(bad("expected an object `weight_map`".to_owned()));
+    };
+    let mut shards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (tensor, file) in map {
+        let plain = |f: &&str| f.ends_with(".safetensors") && !f.contains(['/', '\\']);
+        let Some(file) = file.as_str().filter(plain) else {
+            return Err(bad(format!(
+                "`{tensor}`: expected the name of a .safetensors file beside it, found {file}"
+            )));
+        };
+        shards.entry(file).or_default().insert(tensor);
+    }
+    let mut all = TensorFile {
+        path: path.clone(),
+        weights: Vec::new(),
+        foreign: Vec::new(),
+    };
+    for (file, tensors) in shards {
+        let shard = if folder.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{folder}/{file}")
+        };
+        if !tree.has(&shard) {
+            return Err(bad(format!(
+                "names the shard {file}, which is not there; {fix}"
+            )));
+        }
+        let shard = tree.tensors(&shard)?;
+        if let Some(tensor) = tensors.iter().find(|t| !shard.contains(t)) {
+            return Err(bad(format!(
+                "says that {file} holds `{tensor}`, which it does not"
+            )));
+        }
+        all.weights.extend(shard.weights);
+        all.foreign.extend(shard.foreign);
+    }
+    all.weights.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(all)
+}
