@@ -43,7 +43,10 @@ pub struct Window {
 impl Window {
     /// Output as large as the input, for an odd kernel of size `k`.
     pub const fn same(k: usize) -> Self {
-        Self { stride: 1, padding: [k / 2; 4] }
+        Self {
+            stride: 1,
+            padding: [k / 2; 4],
+        }
     }
 }
 
@@ -52,9 +55,14 @@ impl Window {
 /// A [`Backend::Tensor`] is either a **map** `[channels, height, width]` or **tokens** `[tokens, channels]`
 /// (a vector is one token). Constructors take weights once, when a network is built; they must not copy what
 /// they can use in place.
+///
+/// # Errors
+/// A device may fail anywhere, for example for lack of memory. Shapes that do not fit are the networks' fault, and may
+/// fail or panic.
+#[allow(clippy::missing_errors_doc)] // said above, once
 pub trait Backend: Send + Sync {
-    /// A value on the device.
-    type Tensor: Send;
+    /// A value on the device. The networks clone what a skip connection keeps; shared storage makes that free.
+    type Tensor: Send + Sync + Clone;
     /// `y = W x + b` over the channels of each token.
     type Linear: Send + Sync;
     /// A square convolution.
@@ -64,17 +72,34 @@ pub trait Backend: Send + Sync {
     /// Keys and values of one attention, ready to be asked; kept over steps where they depend on the prompt only.
     type KeysValues: Send + Sync;
 
+    /// Runs the work of a whole network where the device's layers start soonest: on the CPU, inside its threads.
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
     /// Takes the weights of a linear layer.
     fn load_linear(&self, affine: Affine) -> Result<Self::Linear>;
     /// Takes the weights of a convolution.
     fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Self::Conv2d>;
     /// Takes scale and shift (`[channels]` each) of a norm; `groups` is 1 for a layer norm.
-    fn load_norm(&self, weight: Weight, bias: Weight, groups: usize, eps: f32) -> Result<Self::Norm>;
+    fn load_norm(
+        &self,
+        weight: Weight,
+        bias: Weight,
+        groups: usize,
+        eps: f32,
+    ) -> Result<Self::Norm>;
 
     /// Tokens `[tokens, channels]` from host memory, row by row.
     fn tokens(&self, data: &[f32], tokens: usize, channels: usize) -> Result<Self::Tensor>;
     /// A map `[channels, height, width]` from host memory.
-    fn map(&self, data: &[f32], channels: usize, height: usize, width: usize) -> Result<Self::Tensor>;
+    fn map(
+        &self,
+        data: &[f32],
+        channels: usize,
+        height: usize,
+        width: usize,
+    ) -> Result<Self::Tensor>;
     /// The values in host memory, in the order [`Backend::tokens`] and [`Backend::map`] take them.
     fn to_host(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
     /// Height and width of a map.
@@ -92,12 +117,27 @@ pub trait Backend: Send + Sync {
     /// Normalises the channels of each token.
     fn layer_norm(&self, x: &Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
     /// Normalises groups of channels over the whole map, then applies `activation`.
-    fn group_norm(&self, x: &Self::Tensor, norm: &Self::Norm, activation: Activation) -> Result<Self::Tensor>;
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        activation: Activation,
+    ) -> Result<Self::Tensor>;
 
     /// `activation(W x + b)`.
-    fn linear(&self, x: &Self::Tensor, layer: &Self::Linear, activation: Activation) -> Result<Self::Tensor>;
+    fn linear(
+        &self,
+        x: &Self::Tensor,
+        layer: &Self::Linear,
+        activation: Activation,
+    ) -> Result<Self::Tensor>;
     /// `residual + W x + b`.
-    fn linear_add(&self, x: &Self::Tensor, layer: &Self::Linear, residual: Self::Tensor) -> Result<Self::Tensor>;
+    fn linear_add(
+        &self,
+        x: &Self::Tensor,
+        layer: &Self::Linear,
+        residual: Self::Tensor,
+    ) -> Result<Self::Tensor>;
     /// GEGLU: with `(value, gate)` the two halves of `W x + b`, `value * gelu(gate)`.
     fn linear_geglu(&self, x: &Self::Tensor, layer: &Self::Linear) -> Result<Self::Tensor>;
 
@@ -110,7 +150,12 @@ pub trait Backend: Send + Sync {
         residual: Option<Self::Tensor>,
     ) -> Result<Self::Tensor>;
     /// Nearest neighbour to an explicit size: source = floor(destination * in / out).
-    fn upsample_nearest(&self, x: &Self::Tensor, height: usize, width: usize) -> Result<Self::Tensor>;
+    fn upsample_nearest(
+        &self,
+        x: &Self::Tensor,
+        height: usize,
+        width: usize,
+    ) -> Result<Self::Tensor>;
     /// `a`'s channels, then `b`'s.
     fn concat_channels(&self, a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor>;
 
@@ -120,7 +165,17 @@ pub trait Backend: Send + Sync {
     fn tokens_to_map(&self, x: Self::Tensor, height: usize, width: usize) -> Result<Self::Tensor>;
 
     /// Splits keys and values `[tokens, heads * d]` into heads.
-    fn keys_values(&self, keys: Self::Tensor, values: Self::Tensor, heads: usize) -> Result<Self::KeysValues>;
+    fn keys_values(
+        &self,
+        keys: Self::Tensor,
+        values: Self::Tensor,
+        heads: usize,
+    ) -> Result<Self::KeysValues>;
     /// `softmax(q k^T / sqrt(d)) v` for each head; `causal` lets token i see tokens 0 to i only.
-    fn attention(&self, queries: Self::Tensor, kv: &Self::KeysValues, causal: bool) -> Result<Self::Tensor>;
+    fn attention(
+        &self,
+        queries: Self::Tensor,
+        kv: &Self::KeysValues,
+        causal: bool,
+    ) -> Result<Self::Tensor>;
 }

@@ -1,3 +1,65 @@
-//! The SDXL networks, with diffusers' names.
+//! The SDXL networks, with diffusers' names and, in f32, diffusers' numbers.
+//!
+//! Programs open a network on a [`Device`] and use it through an object-safe trait:
+//!
+//! ```no_run
+//! # fn main() -> turbo_sdxl::Result<()> {
+//! # let model = turbo_weights::Model::locate("demo", &turbo_weights::LocateOptions::default())?;
+//! # let (ids_1, ids_2, noise) = (vec![0; 77], vec![0; 77], vec![0.0; 4 * 64 * 64]);
+//! use turbo_sdxl::{AddedConditions, DType, Device, image_processor};
+//!
+//! let device = Device::Cpu { threads: 0 };
+//! let text = turbo_sdxl::open_text_encoders(&device, DType::Auto, &model)?;
+//! let prompt = text.encode(&ids_1, &ids_2, 0)?;
+//!
+//! let unet = turbo_sdxl::open_unet(&device, DType::Auto, &model)?;
+//! let conditioned = unet.condition(&AddedConditions {
+//!     prompt_embeds: &prompt.prompt_embeds,
+//!     tokens: prompt.tokens,
+//!     pooled_prompt_embeds: &prompt.pooled_prompt_embeds,
+//!     time_ids: [512., 512., 0., 0., 512., 512.],
+//! })?;
+//! let output = conditioned.predict(&noise, 64, 64, 999.)?; // one call a step
+//!
+//! let vae = turbo_sdxl::open_vae_decoder(&device, DType::Auto, &model.vae()?)?;
+//! let image = vae.decode(&output, 64, 64, false)?; // latents in UNet scale
+//! let rgb = image_processor::postprocess(&image, 512, 512)?; // u8 [512, 512, 3]
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Below that, each network is written once, generic over [`backend::Backend`], in a file named as in diffusers.
+#![forbid(unsafe_code)]
+#![allow(clippy::doc_markdown)] // UNet, ReLU and GEGLU are words here
 
+pub mod attention;
+pub mod autoencoder_kl;
+pub mod autoencoder_tiny;
 pub mod backend;
+pub mod candle_backend;
+pub mod clip_text_model;
+mod config;
+pub mod cpu_backend;
+pub mod embeddings;
+mod error;
+pub mod image_processor;
+mod loader;
+mod models;
+pub mod on;
+mod open;
+pub mod resnet;
+pub mod text_encoders;
+mod tiling;
+pub mod transformer_2d;
+pub mod unet_2d_blocks;
+pub mod unet_2d_condition;
+pub mod vae;
+
+pub use config::ConfigFile;
+pub use error::{Error, Result, expect_finite};
+pub use loader::Loader;
+pub use models::{
+    AddedConditions, ConditionedUNet, Encoded, LatentShape, TextEmbeddings, TextEncoders, UNet,
+    VaeDecoder, VaeEncoder,
+};
+pub use open::{DType, Device, open_text_encoders, open_unet, open_vae_decoder, open_vae_encoder};

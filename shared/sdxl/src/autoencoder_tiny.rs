@@ -1,0 +1,223 @@
+//! TAESD: a small autoencoder of the same latents.
+//!
+//! diffusers: `models/autoencoders/autoencoder_tiny.py`, `EncoderTiny` and `DecoderTiny` in `vae.py`;
+//! <https://github.com/madebyollin/taesd>.
+
+mod config;
+
+pub use config::AutoencoderTinyConfig;
+
+use crate::autoencoder_kl::expect_image;
+use crate::backend::{Activation, Backend, Window};
+use crate::error::{expect_finite, expect_len};
+use crate::{Error, Loader, Result};
+
+/// Kernel size of every convolution.
+const K: usize = 3;
+
+/// Three convolutions, the input beside them, then ReLU.
+struct AutoencoderTinyBlock<B: Backend> {
+    conv: [B::Conv2d; 3],
+}
+
+impl<B: Backend> AutoencoderTinyBlock<B> {
+    fn load(loader: &Loader<'_, B>, channels: usize) -> Result<Self> {
+        let conv = |i: &str| loader.conv2d(i, channels, channels, K, Window::same(K));
+        let conv = [conv("conv.0")?, conv("conv.2")?, conv("conv.4")?];
+        Ok(Self { conv })
+    }
+
+    fn forward(&self, b: &B, x: B::Tensor) -> Result<B::Tensor> {
+        let h = b.conv2d(&x, &self.conv[0], None, None)?;
+        let h = b.activate(h, Activation::Relu)?;
+        let h = b.conv2d(&h, &self.conv[1], None, None)?;
+        let h = b.activate(h, Activation::Relu)?;
+        let h = b.conv2d(&h, &self.conv[2], None, Some(x))?;
+        b.activate(h, Activation::Relu)
+    }
+}
+
+/// An entry of the `Sequential` that encoder and decoder are.
+enum Layer<B: Backend> {
+    Conv(B::Conv2d),
+    Relu,
+    Block(AutoencoderTinyBlock<B>),
+    /// Nearest neighbour, twice the size.
+    Upsample,
+}
+
+impl<B: Backend> Layer<B> {
+    fn forward(&self, b: &B, x: B::Tensor) -> Result<B::Tensor> {
+        match self {
+            Self::Conv(conv) => b.conv2d(&x, conv, None, None),
+            Self::Relu => b.activate(x, Activation::Relu),
+            Self::Block(block) => block.forward(b, x),
+            Self::Upsample => {
+                let (height, width) = b.size(&x);
+                b.upsample_nearest(&x, 2 * height, 2 * width)
+            }
+        }
+    }
+}
+
+/// Latents to pictures.
+pub struct AutoencoderTinyDecoder<B: Backend> {
+    config: AutoencoderTinyConfig,
+    layers: Vec<Layer<B>>,
+}
+
+impl<B: Backend> AutoencoderTinyDecoder<B> {
+    /// Takes the weights, and knowingly leaves the encoder's.
+    ///
+    /// # Errors
+    /// As [`Loader::weight`].
+    pub fn load(loader: &Loader<'_, B>, config: AutoencoderTinyConfig) -> Result<Self> {
+        loader.ignore("encoder.");
+        let c = &config;
+        let (channels, same) = (&c.decoder_block_out_channels, Window::same(K));
+        let mut layers = Vec::new();
+        let loader = loader.pp("decoder.layers");
+        let conv = loader.conv2d(
+            &layers.len().to_string(),
+            c.latent_channels,
+            channels[0],
+            K,
+            same,
+        )?;
+        layers.push(Layer::Conv(conv));
+        layers.push(Layer::Relu);
+        for (i, &blocks) in c.num_decoder_blocks.iter().enumerate() {
+            let n = channels[i];
+            for _ in 0..blocks {
+                let block = AutoencoderTinyBlock::load(&loader.pp(layers.len()), n)?;
+                layers.push(Layer::Block(block));
+            }
+            let conv = if i + 1 < c.num_decoder_blocks.len() {
+                layers.push(Layer::Upsample);
+                loader.conv2d_no_bias(&layers.len().to_string(), n, n, K, same)?
+            } else {
+                loader.conv2d(&layers.len().to_string(), n, c.out_channels, K, same)?
+            };
+            layers.push(Layer::Conv(conv));
+        }
+        Ok(Self { config, layers })
+    }
+
+    /// The configuration it was loaded with.
+    pub fn config(&self) -> &AutoencoderTinyConfig {
+        &self.config
+    }
+
+    /// The image `[out_channels, 8 height, 8 width]` for latents `[latent_channels, height, width]` in UNet scale,
+    /// about -1 to 1, not clamped.
+    ///
+    /// # Errors
+    /// Latents of another size; NaN in the result; the backend's.
+    pub fn decode(&self, b: &B, latents: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+        let c = &self.config;
+        if height == 0 || width == 0 {
+            let found = format!("{height} x {width}");
+            return Err(Error::argument(
+                "latents",
+                "at least one latent pixel",
+                found,
+            ));
+        }
+        expect_len("latents", latents, &[c.latent_channels, height, width])?;
+        let z: Vec<f32> = latents.iter().map(|x| x / c.scaling_factor).collect();
+        let x = b.soft_clamp(b.map(&z, c.latent_channels, height, width)?)?;
+        let x = self
+            .layers
+            .iter()
+            .try_fold(x, |x, layer| layer.forward(b, x))?;
+        let mut image = b.to_host(&x)?;
+        for x in &mut image {
+            *x = *x * 2. - 1.;
+        }
+        expect_finite("the decoded image", &image)?;
+        Ok(image)
+    }
+}
+
+/// Pictures to latents.
+pub struct AutoencoderTinyEncoder<B: Backend> {
+    config: AutoencoderTinyConfig,
+    layers: Vec<Layer<B>>,
+}
+
+impl<B: Backend> AutoencoderTinyEncoder<B> {
+    /// Takes the weights, and knowingly leaves the decoder's.
+    ///
+    /// # Errors
+    /// As [`Loader::weight`].
+    pub fn load(loader: &Loader<'_, B>, config: AutoencoderTinyConfig) -> Result<Self> {
+        loader.ignore("decoder.");
+        let c = &config;
+        let half = Window {
+            stride: 2,
+            padding: [1; 4],
+        };
+        let mut layers = Vec::new();
+        let loader = loader.pp("encoder.layers");
+        let mut last = c.in_channels;
+        for (i, (&n, &blocks)) in c
+            .encoder_block_out_channels
+            .iter()
+            .zip(&c.num_encoder_blocks)
+            .enumerate()
+        {
+            let conv = if i == 0 {
+                loader.conv2d(
+                    &layers.len().to_string(),
+                    c.in_channels,
+                    n,
+                    K,
+                    Window::same(K),
+                )?
+            } else {
+                loader.conv2d_no_bias(&layers.len().to_string(), n, n, K, half)?
+            };
+            layers.push(Layer::Conv(conv));
+            for _ in 0..blocks {
+                let block = AutoencoderTinyBlock::load(&loader.pp(layers.len()), n)?;
+                layers.push(Layer::Block(block));
+            }
+            last = n;
+        }
+        let conv = loader.conv2d(
+            &layers.len().to_string(),
+            last,
+            c.latent_channels,
+            K,
+            Window::same(K),
+        )?;
+        layers.push(Layer::Conv(conv));
+        Ok(Self { config, layers })
+    }
+
+    /// The configuration it was loaded with.
+    pub fn config(&self) -> &AutoencoderTinyConfig {
+        &self.config
+    }
+
+    /// Latents in UNet scale for an image `[in_channels, height, width]`, -1 to 1, sides divisible by 8.
+    ///
+    /// # Errors
+    /// An image of another size; NaN in the result; the backend's.
+    pub fn encode(&self, b: &B, image: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+        let c = &self.config;
+        expect_image(image, c.in_channels, height, width, c.scale_factor())?;
+        let image: Vec<f32> = image.iter().map(|x| (x + 1.) / 2.).collect();
+        let x = b.map(&image, c.in_channels, height, width)?;
+        let x = self
+            .layers
+            .iter()
+            .try_fold(x, |x, layer| layer.forward(b, x))?;
+        let mut latents = b.to_host(&x)?;
+        for x in &mut latents {
+            *x *= c.scaling_factor;
+        }
+        expect_finite("the encoded picture", &latents)?;
+        Ok(latents)
+    }
+}

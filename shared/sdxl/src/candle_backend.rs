@@ -1,0 +1,340 @@
+//! The layer set on candle's tensors, for every device candle has.
+//!
+//! This is the way to GPUs, and on a CPU an independent check of our own kernels. Maps are `[1, C, H, W]`, tokens
+//! `[1, T, C]`. Norms and softmax are computed in f32 whatever the type.
+
+use crate::backend::{Activation, Affine, Backend, Window};
+use crate::{DType, Device, Error, Result};
+use candle_core::{D, Tensor};
+use candle_nn::ops::softmax_last_dim;
+use turbo_weights::{Dtype, Weight};
+
+/// Attention scores held at a time: 64 MiB in f32. Queries are taken in chunks so that they fit.
+const SCORES: usize = 1 << 24;
+
+/// A device of candle's and the type to compute in.
+#[derive(Clone, Debug)]
+pub struct Candle {
+    device: candle_core::Device,
+    dtype: candle_core::DType,
+}
+
+impl Candle {
+    /// Opens a device. [`DType::Auto`] is f32 on a CPU and f16 on a GPU.
+    ///
+    /// # Errors
+    /// No such device, a device this build has no code for, or a type candle can't multiply there.
+    pub fn open(device: &Device, dtype: DType) -> Result<Self> {
+        let on_cpu = matches!(device, Device::CandleCpu | Device::Cpu { .. });
+        let dtype = match dtype {
+            DType::BF16 if on_cpu => {
+                let message = "candle has no bf16 matrix product on a CPU; try --dtype f32";
+                return Err(Error::Device(message.to_owned()));
+            }
+            DType::Auto if on_cpu => candle_core::DType::F32,
+            DType::Auto | DType::F16 => candle_core::DType::F16,
+            DType::F32 => candle_core::DType::F32,
+            DType::BF16 => candle_core::DType::BF16,
+        };
+        let device = match *device {
+            Device::CandleCpu | Device::Cpu { .. } => candle_core::Device::Cpu,
+            Device::Cuda(n) => cuda(n)?,
+            Device::Metal => metal()?,
+        };
+        Ok(Self { device, dtype })
+    }
+
+    /// A weight on the device, in `dtype`.
+    fn upload(&self, weight: &Weight, dtype: candle_core::DType) -> Result<Tensor> {
+        let stored = match weight.dtype() {
+            Dtype::F32 => candle_core::DType::F32,
+            Dtype::F16 => candle_core::DType::F16,
+            Dtype::BF16 => candle_core::DType::BF16,
+        };
+        let t = Tensor::from_raw_buffer(weight.bytes(), stored, weight.shape(), &self.device)?;
+        Ok(t.to_dtype(dtype)?)
+    }
+
+    /// Host values on the device, in the type of computation.
+    fn values(&self, data: &[f32], shape: &[usize]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(data, shape, &self.device)?.to_dtype(self.dtype)?)
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(n: usize) -> Result<candle_core::Device> {
+    Ok(candle_core::Device::new_cuda(n)?)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: usize) -> Result<candle_core::Device> {
+    Err(not_built("cuda"))
+}
+
+#[cfg(feature = "metal")]
+fn metal() -> Result<candle_core::Device> {
+    Ok(candle_core::Device::new_metal(0)?)
+}
+
+#[cfg(not(feature = "metal"))]
+fn metal() -> Result<candle_core::Device> {
+    Err(not_built("metal"))
+}
+
+#[cfg(not(all(feature = "cuda", feature = "metal")))]
+fn not_built(feature: &str) -> Error {
+    Error::Device(format!(
+        "this build has no {feature} device; build with --features {feature}, or use --device cpu"
+    ))
+}
+
+/// A linear layer: the weight as `[in, out]`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+/// A convolution: the bias as `[1, C, 1, 1]`.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    window: Window,
+}
+
+/// A norm: scale and shift `[C]`, in f32.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: usize,
+    eps: f64,
+}
+
+/// Keys `[heads, d, tokens]` and values `[heads, tokens, d]`.
+#[derive(Clone, Debug)]
+pub struct KeysValues {
+    keys: Tensor,
+    values: Tensor,
+}
+
+fn activated(x: Tensor, activation: Activation) -> Result<Tensor> {
+    Ok(match activation {
+        Activation::Identity => x,
+        Activation::Silu => x.silu()?,
+        Activation::Gelu => x.gelu_erf()?,
+        Activation::QuickGelu => (&x * candle_nn::ops::sigmoid(&(&x * 1.702)?)?)?,
+        Activation::Relu => x.relu()?,
+    })
+}
+
+/// 0 where token i may see token j, minus infinity where j comes later; rows from `start`.
+fn causal_mask(start: usize, rows: usize, keys: usize, like: &Tensor) -> Result<Tensor> {
+    let mask: Vec<f32> = (start..start + rows)
+        .flat_map(|i| (0..keys).map(move |j| if j <= i { 0. } else { f32::NEG_INFINITY }))
+        .collect();
+    Ok(Tensor::from_vec(mask, (1, rows, keys), like.device())?)
+}
+
+impl Backend for Candle {
+    type Tensor = Tensor;
+    type Linear = Linear;
+    type Conv2d = Conv2d;
+    type Norm = Norm;
+    type KeysValues = KeysValues;
+
+    fn load_linear(&self, affine: Affine) -> Result<Linear> {
+        let bias = affine.bias.map(|b| self.upload(&b, self.dtype));
+        Ok(Linear {
+            weight: self.upload(&affine.weight, self.dtype)?.t()?,
+            bias: bias.transpose()?,
+        })
+    }
+
+    fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Conv2d> {
+        let bias = affine.bias.map(|b| self.upload(&b, self.dtype));
+        Ok(Conv2d {
+            weight: self.upload(&affine.weight, self.dtype)?,
+            bias: bias
+                .transpose()?
+                .map(|b| b.reshape((1, (), 1, 1)))
+                .transpose()?,
+            window,
+        })
+    }
+
+    fn load_norm(&self, weight: Weight, bias: Weight, groups: usize, eps: f32) -> Result<Norm> {
+        Ok(Norm {
+            weight: self.upload(&weight, candle_core::DType::F32)?,
+            bias: self.upload(&bias, candle_core::DType::F32)?,
+            groups,
+            eps: f64::from(eps),
+        })
+    }
+
+    fn tokens(&self, data: &[f32], tokens: usize, channels: usize) -> Result<Tensor> {
+        self.values(data, &[1, tokens, channels])
+    }
+
+    fn map(&self, data: &[f32], channels: usize, height: usize, width: usize) -> Result<Tensor> {
+        self.values(data, &[1, channels, height, width])
+    }
+
+    fn to_host(&self, x: &Tensor) -> Result<Vec<f32>> {
+        let x = x.to_dtype(candle_core::DType::F32)?;
+        Ok(x.flatten_all()?.to_vec1()?)
+    }
+
+    fn size(&self, x: &Tensor) -> (usize, usize) {
+        let dims = x.dims();
+        (dims[2], dims[3])
+    }
+
+    fn embed(&self, table: &Weight, ids: &[u32]) -> Result<Tensor> {
+        let row = |&id: &u32| table.rows(id as usize, id as usize + 1).to_f32();
+        let rows: Vec<f32> = ids.iter().flat_map(row).collect();
+        self.tokens(&rows, ids.len(), table.shape()[1])
+    }
+
+    fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
+        Ok((x + y)?)
+    }
+
+    fn activate(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
+        activated(x, activation)
+    }
+
+    fn soft_clamp(&self, x: Tensor) -> Result<Tensor> {
+        Ok(((x / 3.)?.tanh()? * 3.)?)
+    }
+
+    fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        let x = x.to_dtype(candle_core::DType::F32)?;
+        let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
+        let x = x.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
+        let x = x.broadcast_mul(&norm.weight)?.broadcast_add(&norm.bias)?;
+        Ok(x.to_dtype(self.dtype)?)
+    }
+
+    fn group_norm(&self, x: &Tensor, norm: &Norm, activation: Activation) -> Result<Tensor> {
+        let (_, channels, height, width) = x.dims4()?;
+        let x = x.to_dtype(candle_core::DType::F32)?;
+        // Sums of rows first, then of those: long sums in f32 lose digits.
+        let x = x.reshape((norm.groups, channels / norm.groups * height, width))?;
+        let x = x.broadcast_sub(&x.mean_keepdim(2)?.mean_keepdim(1)?)?;
+        let variance = x.sqr()?.mean_keepdim(2)?.mean_keepdim(1)?;
+        let x = x.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
+        let x = x.reshape((1, channels, height, width))?;
+        let x = x
+            .broadcast_mul(&norm.weight.reshape((1, channels, 1, 1))?)?
+            .broadcast_add(&norm.bias.reshape((1, channels, 1, 1))?)?;
+        Ok(activated(x, activation)?.to_dtype(self.dtype)?)
+    }
+
+    fn linear(&self, x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
+        let y = x.squeeze(0)?.matmul(&layer.weight)?.unsqueeze(0)?;
+        let y = match &layer.bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        };
+        activated(y, activation)
+    }
+
+    fn linear_add(&self, x: &Tensor, layer: &Linear, residual: Tensor) -> Result<Tensor> {
+        self.add(self.linear(x, layer, Activation::Identity)?, &residual)
+    }
+
+    fn linear_geglu(&self, x: &Tensor, layer: &Linear) -> Result<Tensor> {
+        let y = self.linear(x, layer, Activation::Identity)?;
+        let halves = y.chunk(2, D::Minus1)?;
+        let gate = halves[1].contiguous()?.gelu_erf()?;
+        Ok((halves[0].contiguous()? * gate)?)
+    }
+
+    fn conv2d(
+        &self,
+        x: &Tensor,
+        layer: &Conv2d,
+        channels: Option<&Tensor>,
+        residual: Option<Tensor>,
+    ) -> Result<Tensor> {
+        let Window { stride, padding } = layer.window;
+        let [top, bottom, left, right] = padding;
+        let mut y = if padding == [top; 4] {
+            x.conv2d(&layer.weight, top, stride, 1, 1)?
+        } else {
+            let x = x
+                .pad_with_zeros(2, top, bottom)?
+                .pad_with_zeros(3, left, right)?;
+            x.conv2d(&layer.weight, 0, stride, 1, 1)?
+        };
+        if let Some(bias) = &layer.bias {
+            y = y.broadcast_add(bias)?;
+        }
+        if let Some(channels) = channels {
+            y = y.broadcast_add(&channels.reshape((1, (), 1, 1))?)?;
+        }
+        match residual {
+            Some(residual) => self.add(y, &residual),
+            None => Ok(y),
+        }
+    }
+
+    fn upsample_nearest(&self, x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+        Ok(x.upsample_nearest2d(height, width)?)
+    }
+
+    fn concat_channels(&self, a: Tensor, b: Tensor) -> Result<Tensor> {
+        Ok(Tensor::cat(&[a, b], 1)?)
+    }
+
+    fn map_to_tokens(&self, x: Tensor) -> Result<Tensor> {
+        Ok(x.flatten_from(2)?.transpose(1, 2)?.contiguous()?)
+    }
+
+    fn tokens_to_map(&self, x: Tensor, height: usize, width: usize) -> Result<Tensor> {
+        let (_, _, channels) = x.dims3()?;
+        let x = x.transpose(1, 2)?.contiguous()?;
+        Ok(x.reshape((1, channels, height, width))?)
+    }
+
+    fn keys_values(&self, keys: Tensor, values: Tensor, heads: usize) -> Result<KeysValues> {
+        let split = |x: Tensor| x.squeeze(0)?.reshape(((), heads, x.dim(2)? / heads));
+        Ok(KeysValues {
+            keys: split(keys)?.permute((1, 2, 0))?.contiguous()?,
+            values: split(values)?.transpose(0, 1)?.contiguous()?,
+        })
+    }
+
+    fn attention(&self, queries: Tensor, kv: &KeysValues, causal: bool) -> Result<Tensor> {
+        let (heads, d, keys) = kv.keys.dims3()?;
+        let tokens = queries.dim(1)?;
+        // Scaled before the product, so that it doesn't overflow in f16.
+        let queries = (queries * (1. / (d as f64).sqrt()))?;
+        let queries = queries
+            .reshape((tokens, heads, d))?
+            .transpose(0, 1)?
+            .contiguous()?;
+        let chunk = (SCORES / (heads * keys)).max(1);
+        let mut found = Vec::new();
+        for start in (0..tokens).step_by(chunk) {
+            let rows = chunk.min(tokens - start);
+            let queries = queries.narrow(1, start, rows)?.contiguous()?;
+            let mut scores = queries
+                .matmul(&kv.keys)?
+                .to_dtype(candle_core::DType::F32)?;
+            if causal {
+                scores = scores.broadcast_add(&causal_mask(start, rows, keys, &scores)?)?;
+            }
+            let weights = softmax_last_dim(&scores)?.to_dtype(self.dtype)?;
+            found.push(weights.matmul(&kv.values)?);
+        }
+        let found = Tensor::cat(&found, 1)?;
+        Ok(found
+            .transpose(0, 1)?
+            .contiguous()?
+            .reshape((1, tokens, heads * d))?)
+    }
+}

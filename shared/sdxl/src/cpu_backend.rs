@@ -1,0 +1,401 @@
+//! The layer set on the CPU, on the kernels of `turbo-kernels`.
+//!
+//! A value is kept in whatever form the layer that made it could write for the layer that will read it: norms and
+//! activations write packed operands, attention writes the operand of its output projection, upsampling writes the
+//! padded map that a convolution reads. Asking a value for another form converts it.
+
+use crate::backend::{Activation, Affine, Backend, Window};
+use crate::{DType, Error, Result};
+use std::ops::Deref;
+use std::sync::Arc;
+use turbo_kernels::{self as kernels, Compute, Context, Float, GroupNorm, Isa, Matrix, Padded, Panels, Planes};
+use turbo_weights::{Dtype, Weight};
+
+/// The CPU, with a type in which products are formed.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    ctx: Context,
+    compute: Compute,
+}
+
+/// A value: numbers in one of three forms, shared by its clones.
+#[derive(Clone, Debug)]
+pub struct CpuTensor {
+    form: Arc<Form>,
+    /// Of a map; tokens are one column.
+    height: usize,
+    width: usize,
+    /// Tokens, which the host sees row by row, or a map, channel by channel.
+    tokens: bool,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// What everything can read.
+    Planes(Planes),
+    /// What linear layers read.
+    Panels(Panels),
+    /// What 3x3 convolutions read.
+    Padded(Padded),
+}
+
+/// A form that was there, or one made for the occasion.
+enum As<'a, T> {
+    Is(&'a T),
+    Made(T),
+}
+
+impl<T> Deref for As<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        match self {
+            Self::Is(t) => t,
+            Self::Made(t) => t,
+        }
+    }
+}
+
+/// Weights of a linear layer, where the file has them.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Vec<f32>>,
+}
+
+/// Weights of a convolution, where the file has them.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Weight,
+    bias: Option<Vec<f32>>,
+    window: kernels::Window,
+}
+
+/// Scale and shift of a norm.
+#[derive(Debug)]
+pub struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    groups: usize,
+    eps: f32,
+}
+
+fn matrix(weight: &Weight) -> Matrix<'_> {
+    let float = match weight.dtype() {
+        Dtype::F32 => Float::F32,
+        Dtype::F16 => Float::F16,
+        Dtype::BF16 => Float::Bf16,
+    };
+    let rows = weight.shape()[0];
+    Matrix::new(weight.bytes(), float, rows, weight.shape()[1..].iter().product())
+}
+
+fn activation(activation: Activation) -> kernels::Activation {
+    match activation {
+        Activation::Identity => kernels::Activation::Identity,
+        Activation::Silu => kernels::Activation::Silu,
+        Activation::Gelu => kernels::Activation::Gelu,
+        Activation::QuickGelu => kernels::Activation::QuickGelu,
+        Activation::Relu => kernels::Activation::Relu,
+    }
+}
+
+impl Cpu {
+    /// The CPU's fastest instruction set (or the one `TURBO_ISA` names). `bf16` asks for bfloat16 products, which
+    /// are used where the instruction set has them; elsewhere products are float32.
+    ///
+    /// # Errors
+    /// `TURBO_ISA` names an instruction set that does not exist here.
+    pub fn new(bf16: bool) -> Result<Self> {
+        Ok(Self::with_isa(Isa::detect().map_err(Error::Device)?, bf16))
+    }
+
+    /// The CPU with a number of threads (0: one for each core, or what `RAYON_NUM_THREADS` says), shared by every
+    /// network of the process: the first call decides.
+    ///
+    /// [`DType::Auto`] and [`DType::BF16`] form products in bfloat16 where the instruction set has them. [`DType::F16`]
+    /// is computed as float32, which holds every float16.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`].
+    pub fn open(threads: usize, dtype: DType) -> Result<Self> {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        // It fails only where the pool is there already, made by an earlier call with the same flag.
+        let _ = builder.build_global();
+        Self::new(matches!(dtype, DType::Auto | DType::BF16))
+    }
+
+    /// A given instruction set.
+    pub fn with_isa(isa: Isa, bf16: bool) -> Self {
+        let compute = if bf16 && isa.has_bf16() { Compute::Bf16 } else { Compute::F32 };
+        Self { ctx: Context::new(isa), compute }
+    }
+
+    /// Instruction set and type of products, for messages: `avx512-bf16, bf16`.
+    pub fn describe(&self) -> String {
+        let compute = match self.compute {
+            Compute::F32 => "f32",
+            Compute::Bf16 => "bf16",
+        };
+        format!("{}, {compute}", self.ctx.isa.name())
+    }
+
+    fn planes<'a>(&self, x: &'a CpuTensor) -> As<'a, Planes> {
+        match &*x.form {
+            Form::Planes(p) => As::Is(p),
+            Form::Panels(p) => As::Made(p.unpack(&self.ctx)),
+            Form::Padded(p) => As::Made(p.unpack(&self.ctx)),
+        }
+    }
+
+    fn panels<'a>(&self, x: &'a CpuTensor) -> As<'a, Panels> {
+        match &*x.form {
+            Form::Panels(p) => As::Is(p),
+            _ => As::Made(Panels::pack(&self.ctx, &self.planes(x), self.compute)),
+        }
+    }
+
+    fn padded<'a>(&self, x: &'a CpuTensor) -> As<'a, Padded> {
+        match &*x.form {
+            Form::Padded(p) => As::Is(p),
+            _ => As::Made(Padded::pack(&self.ctx, &self.planes(x), x.height, x.width, self.compute)),
+        }
+    }
+
+    /// The numbers to change: those of `x` where nobody else holds them, else a copy.
+    fn owned(&self, x: CpuTensor) -> Planes {
+        match Arc::try_unwrap(x.form) {
+            Ok(Form::Planes(p)) => p,
+            Ok(Form::Panels(p)) => p.unpack(&self.ctx),
+            Ok(Form::Padded(p)) => p.unpack(&self.ctx),
+            Err(shared) => match &*shared {
+                Form::Planes(p) => p.copy(&self.ctx),
+                Form::Panels(p) => p.unpack(&self.ctx),
+                Form::Padded(p) => p.unpack(&self.ctx),
+            },
+        }
+    }
+
+    /// Changes every channel of `x`.
+    fn change(&self, x: CpuTensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<CpuTensor> {
+        let (height, width, tokens) = (x.height, x.width, x.tokens);
+        let mut planes = self.owned(x);
+        planes.for_each_channel(f);
+        Ok(CpuTensor { form: Arc::new(Form::Planes(planes)), height, width, tokens })
+    }
+
+    fn tokens_of(planes: Planes) -> CpuTensor {
+        let height = planes.positions;
+        CpuTensor { form: Arc::new(Form::Planes(planes)), height, width: 1, tokens: true }
+    }
+
+    /// A linear layer on one token, where reading the weights is all the work.
+    fn vector(&self, x: &CpuTensor, layer: &Linear, act: Activation) -> Option<Planes> {
+        let Form::Planes(x) = &*x.form else { return None };
+        if x.positions != 1 {
+            return None;
+        }
+        let out = kernels::linear_vector(
+            &self.ctx,
+            &x.data()[..x.channels],
+            matrix(&layer.weight),
+            layer.bias.as_deref(),
+            activation(act),
+        );
+        Some(Planes::from_channels(&self.ctx, &out, out.len(), 1))
+    }
+}
+
+impl CpuTensor {
+    fn map(planes: Planes, height: usize, width: usize) -> Self {
+        Self { form: Arc::new(Form::Planes(planes)), height, width, tokens: false }
+    }
+
+    /// The same shape around another form.
+    fn with(&self, form: Form) -> Self {
+        Self { form: Arc::new(form), height: self.height, width: self.width, tokens: self.tokens }
+    }
+}
+
+impl Backend for Cpu {
+    type Tensor = CpuTensor;
+    type Linear = Linear;
+    type Conv2d = Conv2d;
+    type Norm = Norm;
+    type KeysValues = kernels::KeysValues;
+
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        // Inside the pool each layer starts at once; from outside each would wake it first.
+        let mut result = None;
+        rayon::scope(|_| result = Some(work()));
+        result.expect("the scope has run")
+    }
+
+    fn load_linear(&self, affine: Affine) -> Result<Linear> {
+        Ok(Linear { bias: affine.bias.map(|b| b.to_f32()), weight: affine.weight })
+    }
+
+    fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Conv2d> {
+        let kernel = affine.weight.shape()[2];
+        let window = kernels::Window { kernel, stride: window.stride, padding: window.padding };
+        Ok(Conv2d { bias: affine.bias.map(|b| b.to_f32()), weight: affine.weight, window })
+    }
+
+    fn load_norm(&self, weight: Weight, bias: Weight, groups: usize, eps: f32) -> Result<Norm> {
+        Ok(Norm { weight: weight.to_f32(), bias: bias.to_f32(), groups, eps })
+    }
+
+    fn tokens(&self, data: &[f32], tokens: usize, channels: usize) -> Result<CpuTensor> {
+        Ok(Self::tokens_of(Planes::from_tokens(&self.ctx, data, tokens, channels)))
+    }
+
+    fn map(&self, data: &[f32], channels: usize, height: usize, width: usize) -> Result<CpuTensor> {
+        let planes = Planes::from_channels(&self.ctx, data, channels, height * width);
+        Ok(CpuTensor::map(planes, height, width))
+    }
+
+    fn to_host(&self, x: &CpuTensor) -> Result<Vec<f32>> {
+        let planes = self.planes(x);
+        Ok(if x.tokens { planes.to_tokens() } else { planes.to_channels() })
+    }
+
+    fn size(&self, x: &CpuTensor) -> (usize, usize) {
+        (x.height, x.width)
+    }
+
+    fn embed(&self, table: &Weight, ids: &[u32]) -> Result<CpuTensor> {
+        let channels = table.shape()[1];
+        let rows: Vec<f32> =
+            ids.iter().flat_map(|&id| table.rows(id as usize, id as usize + 1).to_f32()).collect();
+        self.tokens(&rows, ids.len(), channels)
+    }
+
+    fn add(&self, x: CpuTensor, y: &CpuTensor) -> Result<CpuTensor> {
+        let planes = self.planes(y);
+        self.change(x, |c, row| kernels::add(self.ctx.isa, row, planes.row(c)))
+    }
+
+    fn activate(&self, x: CpuTensor, act: Activation) -> Result<CpuTensor> {
+        self.change(x, |_, row| kernels::activate(self.ctx.isa, row, activation(act)))
+    }
+
+    fn soft_clamp(&self, x: CpuTensor) -> Result<CpuTensor> {
+        self.change(x, |_, row| kernels::soft_clamp(self.ctx.isa, row, 3.0))
+    }
+
+    fn layer_norm(&self, x: &CpuTensor, norm: &Norm) -> Result<CpuTensor> {
+        let planes = self.planes(x);
+        if planes.positions == 1 {
+            let group = GroupNorm::measure(&self.ctx, &planes, &norm.weight, &norm.bias, 1, norm.eps);
+            return Ok(x.with(Form::Planes(group.planes(&self.ctx, &planes, kernels::Activation::Identity))));
+        }
+        let out = kernels::layer_norm(&self.ctx, &planes, &norm.weight, &norm.bias, norm.eps, self.compute);
+        Ok(x.with(Form::Panels(out)))
+    }
+
+    fn group_norm(&self, x: &CpuTensor, norm: &Norm, act: Activation) -> Result<CpuTensor> {
+        let planes = self.planes(x);
+        let group = GroupNorm::measure(&self.ctx, &planes, &norm.weight, &norm.bias, norm.groups, norm.eps);
+        // With an activation a convolution follows, without one a projection does.
+        Ok(x.with(if act == Activation::Identity {
+            Form::Panels(group.panels(&self.ctx, &planes, self.compute))
+        } else {
+            Form::Padded(group.padded(&self.ctx, &planes, [x.height, x.width], activation(act), self.compute))
+        }))
+    }
+
+    fn linear(&self, x: &CpuTensor, layer: &Linear, act: Activation) -> Result<CpuTensor> {
+        if let Some(out) = self.vector(x, layer, act) {
+            return Ok(x.with(Form::Planes(out)));
+        }
+        let (panels, w, bias) = (self.panels(x), matrix(&layer.weight), layer.bias.as_deref());
+        // With an activation another layer follows.
+        Ok(x.with(if act == Activation::Identity {
+            Form::Planes(kernels::linear(&self.ctx, &panels, w, bias, activation(act)))
+        } else {
+            Form::Panels(kernels::linear_panels(&self.ctx, &panels, w, bias, activation(act)))
+        }))
+    }
+
+    fn linear_add(&self, x: &CpuTensor, layer: &Linear, residual: CpuTensor) -> Result<CpuTensor> {
+        let residual = self.owned(residual);
+        let panels = self.panels(x);
+        let out = kernels::linear_add(&self.ctx, &panels, matrix(&layer.weight), layer.bias.as_deref(), residual);
+        Ok(x.with(Form::Planes(out)))
+    }
+
+    fn linear_geglu(&self, x: &CpuTensor, layer: &Linear) -> Result<CpuTensor> {
+        let out = kernels::linear_geglu(&self.ctx, &self.panels(x), matrix(&layer.weight), layer.bias.as_deref());
+        Ok(x.with(Form::Panels(out)))
+    }
+
+    fn conv2d(
+        &self,
+        x: &CpuTensor,
+        layer: &Conv2d,
+        channels: Option<&CpuTensor>,
+        residual: Option<CpuTensor>,
+    ) -> Result<CpuTensor> {
+        let w = matrix(&layer.weight);
+        let bias: Option<Vec<f32>> = match channels {
+            None => layer.bias.clone(),
+            Some(channels) => {
+                let mut sum = self.planes(channels).to_tokens();
+                for (s, b) in sum.iter_mut().zip(layer.bias.iter().flatten()) {
+                    *s += b;
+                }
+                Some(sum)
+            }
+        };
+        let bias = bias.as_deref();
+        let residual = residual.map(|r| self.owned(r));
+        let [height, width] = layer.window.output(x.height, x.width);
+        let out = if layer.window == (kernels::Window { kernel: 3, stride: 1, padding: [1; 4] }) {
+            kernels::conv3x3(&self.ctx, &self.padded(x), w, bias, residual)
+        } else {
+            let one = layer.window == kernels::Window { kernel: 1, stride: 1, padding: [0; 4] };
+            let panels = if one {
+                self.panels(x)
+            } else {
+                let size = [x.height, x.width];
+                As::Made(kernels::gather(&self.ctx, &self.planes(x), size, layer.window, self.compute))
+            };
+            match residual {
+                Some(r) => kernels::linear_add(&self.ctx, &panels, w, bias, r),
+                None => kernels::linear(&self.ctx, &panels, w, bias, kernels::Activation::Identity),
+            }
+        };
+        Ok(CpuTensor::map(out, height, width))
+    }
+
+    fn upsample_nearest(&self, x: &CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
+        // A convolution follows, always.
+        let planes = self.planes(x);
+        let out = Padded::pack_upsampled(&self.ctx, &planes, [x.height, x.width], [height, width], self.compute);
+        Ok(CpuTensor { form: Arc::new(Form::Padded(out)), height, width, tokens: false })
+    }
+
+    fn concat_channels(&self, a: CpuTensor, b: CpuTensor) -> Result<CpuTensor> {
+        let out = kernels::concat(&self.ctx, &self.planes(&a), &self.planes(&b));
+        Ok(a.with(Form::Planes(out)))
+    }
+
+    fn map_to_tokens(&self, x: CpuTensor) -> Result<CpuTensor> {
+        Ok(CpuTensor { height: x.height * x.width, width: 1, form: x.form, tokens: true })
+    }
+
+    fn tokens_to_map(&self, x: CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
+        Ok(CpuTensor { form: x.form, height, width, tokens: false })
+    }
+
+    fn keys_values(&self, keys: CpuTensor, values: CpuTensor, heads: usize) -> Result<kernels::KeysValues> {
+        let (keys, values) = (self.planes(&keys), self.planes(&values));
+        // bfloat16 comes in pairs, which must not straddle two heads.
+        let compute = if (keys.channels / heads).is_multiple_of(2) { self.compute } else { Compute::F32 };
+        Ok(kernels::KeysValues::pack(&self.ctx, &keys, &values, heads, compute))
+    }
+
+    fn attention(&self, queries: CpuTensor, kv: &kernels::KeysValues, causal: bool) -> Result<CpuTensor> {
+        let out = kernels::attention(&self.ctx, &self.planes(&queries), kv, causal);
+        Ok(queries.with(Form::Panels(out)))
+    }
+}

@@ -1,0 +1,86 @@
+//! Transformer blocks over the pixels of a map.
+//!
+//! diffusers: `models/transformers/transformer_2d.py`.
+
+use crate::attention::BasicTransformerBlock;
+use crate::backend::{Activation, Backend};
+use crate::{Loader, Result};
+
+/// Epsilon of the group norm in front; not the UNet's `norm_eps`.
+const NORM_EPS: f32 = 1e-6;
+
+/// What a [`Transformer2DModel`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct TransformerConfig {
+    /// Channels in and out.
+    pub channels: usize,
+    /// Heads of every attention.
+    pub heads: usize,
+    /// Number of [`BasicTransformerBlock`]s.
+    pub layers: usize,
+    /// Width of the prompt's rows, `cross_attention_dim`.
+    pub context: usize,
+    /// Groups of the norm in front.
+    pub groups: usize,
+}
+
+/// Group norm, linear layer, blocks, linear layer; and the input beside it.
+pub struct Transformer2DModel<B: Backend> {
+    norm: B::Norm,
+    proj_in: B::Linear,
+    transformer_blocks: Vec<BasicTransformerBlock<B>>,
+    proj_out: B::Linear,
+}
+
+impl<B: Backend> Transformer2DModel<B> {
+    /// Takes the weights of the form with `use_linear_projection`.
+    ///
+    /// # Errors
+    /// As [`Loader::weight`].
+    pub fn load(loader: &Loader<'_, B>, config: &TransformerConfig) -> Result<Self> {
+        let &TransformerConfig {
+            channels,
+            heads,
+            layers,
+            context,
+            groups,
+        } = config;
+        let blocks = loader.pp("transformer_blocks");
+        Ok(Self {
+            norm: loader.group_norm("norm", channels, groups, NORM_EPS)?,
+            proj_in: loader.linear("proj_in", channels, channels)?,
+            transformer_blocks: (0..layers)
+                .map(|i| BasicTransformerBlock::load(&blocks.pp(i), channels, context, heads))
+                .collect::<Result<_>>()?,
+            proj_out: loader.linear("proj_out", channels, channels)?,
+        })
+    }
+
+    /// What each block makes of the prompt, in order.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<Vec<B::KeysValues>> {
+        self.transformer_blocks
+            .iter()
+            .map(|block| block.condition(b, prompt))
+            .collect()
+    }
+
+    /// `x` is a map, `prompt` what [`Transformer2DModel::condition`] gave.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn forward(&self, b: &B, x: B::Tensor, prompt: &[B::KeysValues]) -> Result<B::Tensor> {
+        let (height, width) = b.size(&x);
+        let h = b.group_norm(&x, &self.norm, Activation::Identity)?;
+        let residual = b.map_to_tokens(x)?;
+        let h = b.map_to_tokens(h)?;
+        let mut h = b.linear(&h, &self.proj_in, Activation::Identity)?;
+        for (block, prompt) in self.transformer_blocks.iter().zip(prompt) {
+            h = block.forward(b, h, prompt)?;
+        }
+        let x = b.linear_add(&h, &self.proj_out, residual)?;
+        b.tokens_to_map(x, height, width)
+    }
+}

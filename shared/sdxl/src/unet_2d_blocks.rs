@@ -1,0 +1,275 @@
+//! The blocks a UNet is stacked from: down, mid and up, with and without attention.
+//!
+//! diffusers: `models/unets/unet_2d_blocks.py`. There, `DownBlock2D` is `CrossAttnDownBlock2D` without its attentions,
+//! and `UpBlock2D` likewise; here one type stands for both, with an empty list.
+
+use crate::backend::{Backend, Window};
+use crate::resnet::{ResnetBlock2D, ResnetConfig};
+use crate::transformer_2d::{Transformer2DModel, TransformerConfig};
+use crate::{Loader, Result};
+
+/// What a prompt is to one block: for each of its attentions, keys and values of each layer.
+pub type BlockPrompt<B> = Vec<Vec<<B as Backend>::KeysValues>>;
+
+/// Kernel size of down- and upsamplers.
+const SAMPLER: usize = 3;
+
+/// What the resnets and attentions of a block have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockConfig {
+    /// Width of the time embedding.
+    pub temb: usize,
+    /// Groups of every group norm.
+    pub groups: usize,
+    /// Epsilon of the resnets' norms.
+    pub eps: f32,
+    /// The attention that follows each resnet, if any.
+    pub attention: Option<TransformerConfig>,
+}
+
+impl BlockConfig {
+    fn resnet<B: Backend>(
+        &self,
+        loader: &Loader<'_, B>,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<ResnetBlock2D<B>> {
+        let &Self {
+            temb, groups, eps, ..
+        } = self;
+        let temb = Some(temb);
+        let config = ResnetConfig {
+            inputs,
+            outputs,
+            temb,
+            groups,
+            eps,
+        };
+        ResnetBlock2D::load(loader, &config)
+    }
+
+    fn attentions<B: Backend>(
+        &self,
+        loader: &Loader<'_, B>,
+        count: usize,
+    ) -> Result<Vec<Transformer2DModel<B>>> {
+        let Some(config) = &self.attention else {
+            return Ok(Vec::new());
+        };
+        let attentions = loader.pp("attentions");
+        (0..count)
+            .map(|i| Transformer2DModel::load(&attentions.pp(i), config))
+            .collect()
+    }
+}
+
+fn condition<B: Backend>(
+    attentions: &[Transformer2DModel<B>],
+    b: &B,
+    prompt: &B::Tensor,
+) -> Result<BlockPrompt<B>> {
+    attentions.iter().map(|a| a.condition(b, prompt)).collect()
+}
+
+/// `DownBlock2D` and `CrossAttnDownBlock2D`: resnets, each followed by its attention, then a stride-2 convolution.
+pub struct DownBlock<B: Backend> {
+    resnets: Vec<ResnetBlock2D<B>>,
+    attentions: Vec<Transformer2DModel<B>>,
+    downsampler: Option<B::Conv2d>,
+}
+
+impl<B: Backend> DownBlock<B> {
+    /// Takes the weights of `layers` resnets, `inputs` to `outputs` channels; the last block has no downsampler.
+    ///
+    /// # Errors
+    /// As [`Loader::weight`].
+    pub fn load(
+        loader: &Loader<'_, B>,
+        config: &BlockConfig,
+        inputs: usize,
+        outputs: usize,
+        layers: usize,
+        is_last: bool,
+    ) -> Result<Self> {
+        let resnets = loader.pp("resnets");
+        let window = Window {
+            stride: 2,
+            padding: [1; 4],
+        };
+        Ok(Self {
+            resnets: (0..layers)
+                .map(|i| {
+                    let inputs = if i == 0 { inputs } else { outputs };
+                    config.resnet(&resnets.pp(i), inputs, outputs)
+                })
+                .collect::<Result<_>>()?,
+            attentions: config.attentions(loader, layers)?,
+            downsampler: (!is_last)
+                .then(|| loader.conv2d("downsamplers.0.conv", outputs, outputs, SAMPLER, window))
+                .transpose()?,
+        })
+    }
+
+    /// What the block makes of a prompt.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
+        condition(&self.attentions, b, prompt)
+    }
+
+    /// Every layer's output goes to `skips` as well.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn forward(
+        &self,
+        b: &B,
+        mut x: B::Tensor,
+        silu_temb: &B::Tensor,
+        prompt: &BlockPrompt<B>,
+        skips: &mut Vec<B::Tensor>,
+    ) -> Result<B::Tensor> {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            x = resnet.forward(b, x, Some(silu_temb))?;
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(b, x, &prompt[i])?;
+            }
+            skips.push(x.clone());
+        }
+        if let Some(downsampler) = &self.downsampler {
+            x = b.conv2d(&x, downsampler, None, None)?;
+            skips.push(x.clone());
+        }
+        Ok(x)
+    }
+}
+
+/// `UNetMidBlock2DCrossAttn`: resnet, attention, resnet.
+pub struct UNetMidBlock2DCrossAttn<B: Backend> {
+    resnets: [ResnetBlock2D<B>; 2],
+    attentions: Vec<Transformer2DModel<B>>,
+}
+
+impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
+    /// Takes the weights; `config` has an attention.
+    ///
+    /// # Errors
+    /// As [`Loader::weight`].
+    pub fn load(loader: &Loader<'_, B>, config: &BlockConfig, channels: usize) -> Result<Self> {
+        let resnets = loader.pp("resnets");
+        Ok(Self {
+            resnets: [
+                config.resnet(&resnets.pp(0), channels, channels)?,
+                config.resnet(&resnets.pp(1), channels, channels)?,
+            ],
+            attentions: config.attentions(loader, 1)?,
+        })
+    }
+
+    /// What the block makes of a prompt.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
+        condition(&self.attentions, b, prompt)
+    }
+
+    /// `x` is a map, and so is the result, of the same shape.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn forward(
+        &self,
+        b: &B,
+        x: B::Tensor,
+        silu_temb: &B::Tensor,
+        prompt: &BlockPrompt<B>,
+    ) -> Result<B::Tensor> {
+        let mut x = self.resnets[0].forward(b, x, Some(silu_temb))?;
+        for (attention, prompt) in self.attentions.iter().zip(prompt) {
+            x = attention.forward(b, x, prompt)?;
+        }
+        self.resnets[1].forward(b, x, Some(silu_temb))
+    }
+}
+
+/// `UpBlock2D` and `CrossAttnUpBlock2D`: resnets that also take a skip each, then nearest neighbour and a convolution.
+pub struct UpBlock<B: Backend> {
+    resnets: Vec<ResnetBlock2D<B>>,
+    attentions: Vec<Transformer2DModel<B>>,
+    upsampler: Option<B::Conv2d>,
+}
+
+impl<B: Backend> UpBlock<B> {
+    /// Takes the weights of one resnet for each of `skips`, the channels of the skips in the order they are taken.
+    /// `inputs` channels come from below. The last block has no upsampler.
+    ///
+    /// # Errors
+    /// As [`Loader::weight`].
+    pub fn load(
+        loader: &Loader<'_, B>,
+        config: &BlockConfig,
+        inputs: usize,
+        outputs: usize,
+        skips: &[usize],
+        is_last: bool,
+    ) -> Result<Self> {
+        let resnets = loader.pp("resnets");
+        let window = Window::same(SAMPLER);
+        Ok(Self {
+            resnets: skips
+                .iter()
+                .enumerate()
+                .map(|(i, skip)| {
+                    let hidden = if i == 0 { inputs } else { outputs };
+                    config.resnet(&resnets.pp(i), hidden + skip, outputs)
+                })
+                .collect::<Result<_>>()?,
+            attentions: config.attentions(loader, skips.len())?,
+            upsampler: (!is_last)
+                .then(|| loader.conv2d("upsamplers.0.conv", outputs, outputs, SAMPLER, window))
+                .transpose()?,
+        })
+    }
+
+    /// What the block makes of a prompt.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
+        condition(&self.attentions, b, prompt)
+    }
+
+    /// Takes as many of `skips`, from the end, as there are resnets. The result is as large as the skip that comes
+    /// next: twice the size, or one less where the way down rounded up.
+    ///
+    /// # Errors
+    /// The backend's.
+    ///
+    /// # Panics
+    /// If there are fewer skips.
+    pub fn forward(
+        &self,
+        b: &B,
+        mut x: B::Tensor,
+        silu_temb: &B::Tensor,
+        prompt: &BlockPrompt<B>,
+        skips: &mut Vec<B::Tensor>,
+    ) -> Result<B::Tensor> {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            let skip = skips.pop().expect("as many skips as resnets");
+            x = b.concat_channels(x, skip)?;
+            x = resnet.forward(b, x, Some(silu_temb))?;
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(b, x, &prompt[i])?;
+            }
+        }
+        let (Some(upsampler), Some(skip)) = (&self.upsampler, skips.last()) else {
+            return Ok(x);
+        };
+        let (height, width) = b.size(skip);
+        let x = b.upsample_nearest(&x, height, width)?;
+        b.conv2d(&x, upsampler, None, None)
+    }
+}

@@ -1,0 +1,223 @@
+//! The tiny checkpoint's cases.
+
+use std::collections::HashMap;
+use turbo_sdxl::backend::Backend;
+use turbo_sdxl::unet_2d_condition::{UNet2DConditionConfig, UNet2DConditionModel};
+use turbo_sdxl::{AddedConditions, ConfigFile, Encoded, Loader, image_processor, on};
+use turbo_testkit::{Tensor, golden, golden_cases, relative_error};
+use turbo_weights::{LocateOptions, Model, Part};
+
+pub(crate) type Golden = HashMap<String, Tensor>;
+
+pub(crate) fn open(folder: impl AsRef<std::path::Path>) -> Model {
+    let path = folder.as_ref().to_str().unwrap();
+    Model::locate(path, &LocateOptions::default()).unwrap()
+}
+
+fn tiny() -> (Model, Golden) {
+    (open(turbo_testkit::tiny()), golden("tiny"))
+}
+
+/// Compares, prints the error, and fails where it is above `limit`.
+pub(crate) fn expect_within(limit: f64, what: &str, ours: &[f32], expected: &[f32]) {
+    let e = relative_error(ours, expected);
+    eprintln!("{what}: e = {e:.2e}");
+    assert!(
+        e <= limit,
+        "{what}: an error of {e:.2e} is above {limit:.0e}"
+    );
+}
+
+fn expect(limit: f64, what: &str, ours: &[f32], golden: &Golden) {
+    expect_within(limit, what, ours, &golden[what].f32());
+}
+
+/// The numbers of the cases there are of a kind.
+fn count(kind: &str) -> usize {
+    let cases = golden_cases("tiny");
+    let n = cases["cases"][kind].as_array().unwrap().len();
+    assert!(n > 0);
+    n
+}
+
+fn ids(tensor: &Tensor) -> Vec<u32> {
+    tensor.i64().into_iter().map(|id| id as u32).collect()
+}
+
+/// The expected file has the ids of `prompt` only, for both encoders. These are `prompt_2`'s, each a whole word of the
+/// published vocabulary, between the start and the end of the text and the second tokenizer's padding.
+fn ids_of_prompt_2(prompt_2: &str) -> Vec<u32> {
+    assert_eq!(prompt_2, "oil painting, thick strokes");
+    let mut ids = vec![49406, 2870, 3086, 267, 11006, 26595, 49407];
+    ids.resize(77, 0);
+    ids
+}
+
+pub(crate) fn text<B: Backend + 'static>(backend: B, limit: f64) {
+    let (model, golden) = tiny();
+    let encoders = on::text_encoders(backend, &model).unwrap();
+    let sizes = (
+        encoders.max_tokens(),
+        encoders.width(),
+        encoders.pooled_width(),
+    );
+    assert_eq!(sizes, (77, 160, 80));
+    for i in 0..count("text") {
+        let case = &golden_cases("tiny")["cases"]["text"][i];
+        let clip_skip = case["clip_skip"].as_u64().unwrap_or(0) as usize;
+        let key = |name: &str| format!("text/{i}/{name}");
+        let ids_1 = ids(&golden[&key("input_ids_1")]);
+        let ids_2 = match case["prompt_2"].as_str() {
+            None => ids(&golden[&key("input_ids_2")]),
+            Some(prompt_2) => ids_of_prompt_2(prompt_2),
+        };
+        let ours = encoders.encode(&ids_1, &ids_2, clip_skip).unwrap();
+        expect(limit, &key("prompt_embeds"), &ours.prompt_embeds, &golden);
+        expect(
+            limit,
+            &key("pooled_prompt_embeds"),
+            &ours.pooled_prompt_embeds,
+            &golden,
+        );
+    }
+}
+
+/// What a case of the network is computed from.
+struct UNetCase {
+    sample: Vec<f32>,
+    height: usize,
+    width: usize,
+    timestep: f32,
+    prompt_embeds: Vec<f32>,
+    pooled: Vec<f32>,
+    time_ids: [f32; 6],
+}
+
+impl UNetCase {
+    fn read(golden: &Golden, i: usize) -> Self {
+        let tensor = |name: &str| &golden[&format!("unet/{i}/{name}")];
+        let sample = tensor("sample");
+        Self {
+            sample: sample.f32(),
+            height: sample.shape[2],
+            width: sample.shape[3],
+            timestep: golden_cases("tiny")["cases"]["unet"][i]["timestep"]
+                .as_f64()
+                .unwrap() as f32,
+            prompt_embeds: tensor("prompt_embeds").f32(),
+            pooled: tensor("pooled_prompt_embeds").f32(),
+            time_ids: tensor("time_ids").f32().try_into().unwrap(),
+        }
+    }
+
+    fn conditions(&self) -> AddedConditions<'_> {
+        AddedConditions {
+            prompt_embeds: &self.prompt_embeds,
+            tokens: 77,
+            pooled_prompt_embeds: &self.pooled,
+            time_ids: self.time_ids,
+        }
+    }
+}
+
+pub(crate) fn unet<B: Backend + 'static>(backend: B, limit: f64) {
+    let (model, golden) = tiny();
+    let unet = on::unet(backend, &model).unwrap();
+    assert_eq!(unet.config().sample_size, 16);
+    for i in 0..count("unet") {
+        let case = UNetCase::read(&golden, i);
+        let conditioned = unet.condition(&case.conditions()).unwrap();
+        let predict = || conditioned.predict(&case.sample, case.height, case.width, case.timestep);
+        let ours = predict().unwrap();
+        expect(limit, &format!("unet/{i}/noise_pred"), &ours, &golden);
+        // A prompt's keys and values are used again at every step.
+        assert_eq!(
+            predict().unwrap(),
+            ours,
+            "a second step with the same numbers"
+        );
+    }
+}
+
+pub(crate) fn unet_blocks<B: Backend>(b: &B, limit: f64) {
+    let (model, golden) = tiny();
+    let (path, json) = (
+        model.config_path(Part::Unet),
+        model.config(Part::Unet).unwrap(),
+    );
+    let config = ConfigFile::new(&path, &json).unwrap();
+    let config = UNet2DConditionConfig::from_json(&config).unwrap();
+    let weights = model.weights(Part::Unet).unwrap();
+    let unet = UNet2DConditionModel::load(&Loader::new(b, &weights), config).unwrap();
+    weights.finish().unwrap();
+
+    let case = UNetCase::read(&golden, 0);
+    let conditioning = unet.condition(b, &case.conditions()).unwrap();
+    let mut seen = Vec::new();
+    let mut watch = |name: &str, x: &B::Tensor| {
+        expect(limit, &format!("unet/0/{name}"), &b.to_host(x)?, &golden);
+        seen.push(name.to_owned());
+        Ok(())
+    };
+    let (height, width, t) = (case.height, case.width, case.timestep);
+    unet.forward_watched(b, &case.sample, height, width, t, &conditioning, &mut watch)
+        .unwrap();
+    let inputs = [
+        "sample",
+        "prompt_embeds",
+        "pooled_prompt_embeds",
+        "time_ids",
+        "noise_pred",
+    ];
+    let mut expected: Vec<_> = golden
+        .keys()
+        .filter_map(|key| key.strip_prefix("unet/0/"))
+        .filter(|name| !inputs.contains(name))
+        .collect();
+    seen.sort();
+    expected.sort_unstable();
+    assert_eq!(
+        seen, expected,
+        "every block that has an expected value is compared"
+    );
+}
+
+pub(crate) fn decode<B: Backend + 'static>(backend: B, limit: f64) {
+    let (model, golden) = tiny();
+    let vae = on::vae_decoder(backend, &model.vae().unwrap()).unwrap();
+    for i in 0..count("decode") {
+        let latents = &golden[&format!("decode/{i}/latents")];
+        let [_, _, height, width] = latents.shape[..] else {
+            panic!("a map")
+        };
+        let ours = vae.decode(&latents.f32(), height, width, false).unwrap();
+        expect(limit, &format!("decode/{i}/image"), &ours, &golden);
+        // The sample is no larger than a tile.
+        assert_eq!(
+            vae.decode(&latents.f32(), height, width, true).unwrap(),
+            ours
+        );
+    }
+}
+
+pub(crate) fn encode<B: Backend + 'static>(backend: B, limit: f64) {
+    let (model, golden) = tiny();
+    let vae = on::vae_encoder(backend, &model.vae().unwrap()).unwrap();
+    for i in 0..count("encode") {
+        let picture = &golden[&format!("encode/{i}/picture")];
+        let [height, width, _] = picture.shape[..] else {
+            panic!("a picture")
+        };
+        let image = image_processor::preprocess(&picture.u8(), height, width).unwrap();
+        let Encoded::Posterior(posterior) = vae.encode(&image, height, width).unwrap() else {
+            panic!("AutoencoderKL gives a distribution");
+        };
+        expect(limit, &format!("encode/{i}/mean"), &posterior.mean, &golden);
+        expect(
+            limit,
+            &format!("encode/{i}/logvar"),
+            &posterior.logvar,
+            &golden,
+        );
+    }
+}

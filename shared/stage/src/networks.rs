@@ -1,0 +1,104 @@
+//! Opening networks.
+
+use std::time::{Duration, Instant};
+use turbo_cli::{Console, ModelArgs, Result};
+use turbo_sdxl::{DType, Device};
+use turbo_weights::{LocateOptions, Model, Weights};
+
+/// Where networks run and in which type, as the command line says.
+#[derive(Clone, Copy, Debug)]
+pub struct Networks {
+    /// The device.
+    pub device: Device,
+    /// The number type.
+    pub dtype: DType,
+}
+
+impl Networks {
+    /// Reads `--device`, `--dtype` and `--threads`.
+    ///
+    /// # Errors
+    /// A device that this build does not have.
+    pub fn new(args: &ModelArgs, console: &Console) -> Result<Self> {
+        let device = match args.device {
+            turbo_cli::Device::Cpu => Device::Cpu {
+                threads: args.threads.map_or(0, Into::into),
+            },
+            turbo_cli::Device::CandleCpu => Device::CandleCpu,
+            other => return Err(other.unsupported(console.tool())),
+        };
+        let dtype = match args.dtype {
+            turbo_cli::DType::Auto => DType::Auto,
+            turbo_cli::DType::F32 => DType::F32,
+            turbo_cli::DType::Bf16 => DType::BF16,
+            turbo_cli::DType::F16 => DType::F16,
+        };
+        Ok(Self { device, dtype })
+    }
+}
+
+/// What was opened last, kept for as long as records ask for the same.
+#[derive(Debug)]
+pub struct Slot<K, T>(Option<(K, T)>);
+
+impl<K, T> Default for Slot<K, T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<K: Clone + PartialEq, T> Slot<K, T> {
+    /// What `key` names, and the time it took to open, zero if it was open.
+    ///
+    /// # Errors
+    /// Those of `open`; nothing is open then.
+    pub fn get(&mut self, key: &K, open: impl FnOnce() -> Result<T>) -> Result<(&T, Duration)> {
+        let start = Instant::now();
+        // What was open goes first: two models may not fit.
+        let kept = self.0.take().filter(|(open, _)| open == key);
+        let (kept, took) = if let Some(kept) = kept {
+            (kept, Duration::ZERO)
+        } else {
+            let value = open()?;
+            ((key.clone(), value), start.elapsed())
+        };
+        Ok((&self.0.insert(kept).1, took))
+    }
+}
+
+/// Finds the checkpoint that `spec` means.
+///
+/// # Errors
+/// There is none; the message says what to type.
+pub fn locate(spec: &str) -> Result<Model> {
+    Ok(Model::locate(spec, &LocateOptions::default())?)
+}
+
+/// Lets the operating system read weights ahead, on a thread of its own, while the body of a frame is still awaited.
+pub fn prefetch(weights: &Weights) {
+    let pages = weights.pages();
+    // Reading ahead is a help and not a need: without a thread the weights are read when they are used.
+    let _ = std::thread::Builder::new()
+        .name("prefetch".to_owned())
+        .spawn(move || pages.prefetch());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turbo_cli::Error;
+
+    #[test]
+    fn what_is_open_stays_open_until_another_is_asked_for() {
+        let mut slot = Slot::default();
+        assert_eq!(slot.get(&'a', || Ok(1)).unwrap().0, &1);
+        let (value, took) = slot.get(&'a', || Ok(2)).unwrap();
+        assert_eq!((*value, took), (1, Duration::ZERO));
+        assert_eq!(slot.get(&'b', || Ok(3)).unwrap().0, &3);
+        assert!(
+            slot.get(&'c', || Err::<i32, _>(Error::new("gone")))
+                .is_err()
+        );
+        assert_eq!(slot.get(&'b', || Ok(4)).unwrap().0, &4);
+    }
+}
