@@ -1,2 +1,9 @@
-//! Placeholder until the tool is written.
-fn main() {}
+//! Latents in, images out.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    turbo_cli::main(decode_latents::run)
+}

@@ -1,2 +1,9 @@
-//! Placeholder until the tool is written.
-fn main() {}
+//! Text embeddings in, latents out.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    turbo_cli::main(denoise::run)
+}

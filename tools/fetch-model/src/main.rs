@@ -1,2 +1,5 @@
-//! Placeholder until the tool is written.
-fn main() {}
+//! The `fetch-model` command.
+
+fn main() -> std::process::ExitCode {
+    turbo_cli::main(fetch_model::run)
+}

@@ -1,0 +1,140 @@
+//! Latents in, images out.
+
+#![forbid(unsafe_code)]
+// Doc comments of arguments are help texts, in which backticks would show.
+#![allow(clippy::doc_markdown)]
+
+mod vae;
+
+use clap::Parser;
+use turbo_cli::{Console, ModelArgs, Result};
+use turbo_sdxl::{expect_finite, image_processor::postprocess};
+use turbo_stage::{Computed, Networks, Planned, Slot, Stage, StreamArgs};
+use turbo_wire::{Frame, Header, Kind, keys, names};
+use vae::{Vae, VaeChoice};
+
+/// Turn latents into images, for to-png
+///
+/// The decoder runs in f32 where its configuration asks for that, whatever --dtype says.
+#[derive(Parser, Debug)]
+#[command(version)]
+pub struct Args {
+    /// Decoder: full, tiny, a file, a folder or a hub id [default: full]
+    ///
+    /// full is what the checkpoint has in its vae folder. tiny is TAESDXL, fast and a little soft: madebyollin/taesdxl
+    /// from the Hugging Face cache, or the checkpoint's own where that is one. A folder or file may hold AutoencoderKL
+    /// or AutoencoderTiny, under diffusers' names or their own. Without this flag, a decoder that the stream names is
+    /// used.
+    #[arg(long, value_name = "VAE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub vae: Option<String>,
+
+    /// Decode pictures larger than the checkpoint's in overlapping tiles
+    ///
+    /// That takes less memory and gives slightly other pictures, as in diffusers. The tiny decoder does without.
+    #[arg(long)]
+    pub tile: bool,
+
+    /// Input and output.
+    #[command(flatten)]
+    pub stream: StreamArgs,
+
+    /// Which model, and where it runs.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Runs the tool.
+///
+/// # Errors
+/// Input, output or model fail; with `--on-error stop`, also a frame.
+#[allow(clippy::needless_pass_by_value, reason = "as turbo_cli::main gives it")]
+pub fn run(args: Args, console: &Console) -> Result<()> {
+    let mut tool = Decode {
+        networks: Networks::new(&args.model, console)?,
+        args: &args,
+        vae: Slot::default(),
+    };
+    turbo_stage::run(&mut tool, &args.stream, console)
+}
+
+struct Decode<'a> {
+    networks: Networks,
+    args: &'a Args,
+    vae: Slot<VaeChoice, Vae>,
+}
+
+impl Stage for Decode<'_> {
+    const READS: Kind = Kind::Latents;
+    const REMEDY: &'static str = "pipe denoise into it";
+    type Plan = VaeChoice;
+
+    fn plan(&mut self, _: u64, header: &Header) -> Result<Planned<Self::Plan>> {
+        let choice = VaeChoice {
+            vae: self
+                .args
+                .vae
+                .as_deref()
+                .or(header.get(keys::VAE))
+                .unwrap_or(VaeChoice::FULL)
+                .to_owned(),
+            model: self.args.model.choose(header.get(keys::MODEL)),
+        };
+        let networks = &self.networks;
+        let (vae, open) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
+        let (batch, height, width) = size(header);
+        let scale = vae.decoder.latent_shape().scale_factor;
+        let (height, width) = (height * scale, width * scale);
+
+        let mut metadata = header.metadata().clone();
+        metadata.remove(keys::VAE);
+        let entries = [
+            (keys::MODEL, vae.model.clone()),
+            (keys::VAE, vae.name.clone()),
+            (keys::WIDTH, Some(width.to_string())),
+            (keys::HEIGHT, Some(height.to_string())),
+            (
+                keys::PRODUCER,
+                Some(concat!("decode-latents ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ),
+        ];
+        metadata.extend(
+            entries
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.to_owned(), value?))),
+        );
+        Ok(Planned {
+            header: Header::image(batch, height, width, metadata)?,
+            open,
+            plan: choice,
+        })
+    }
+
+    fn compute(&mut self, choice: Self::Plan, frame: &Frame) -> Result<Computed> {
+        let networks = &self.networks;
+        let (vae, _) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
+        let (batch, height, width) = size(&frame.header);
+        let scale = vae.decoder.latent_shape().scale_factor;
+        let latents = frame.to_f32(names::LATENTS).unwrap_or_default();
+        expect_finite("latents", &latents)?;
+        let mut images = Vec::with_capacity(batch * height * width * scale * scale * 3);
+        for row in latents.chunks_exact(latents.len() / batch) {
+            let image = vae.decoder.decode(row, height, width, self.args.tile)?;
+            images.extend(postprocess(&image, height * scale, width * scale)?);
+        }
+        Ok(Computed {
+            body: vec![(names::IMAGE, images)],
+            steps: None,
+        })
+    }
+}
+
+/// Batch size, height and width of a frame's latents, which the header was checked for.
+fn size(header: &Header) -> (usize, usize, usize) {
+    match header
+        .tensor(names::LATENTS)
+        .map(|tensor| &tensor.shape[..])
+    {
+        Some(&[batch, _, height, width]) => (batch, height, width),
+        _ => unreachable!("a latents frame has latents of four dimensions"),
+    }
+}

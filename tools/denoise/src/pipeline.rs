@@ -1,0 +1,223 @@
+//! The denoising loop of diffusers' `StableDiffusionXLPipeline`.
+
+use crate::settings::Settings;
+use std::time::{Duration, Instant};
+use turbo_cli::{Error, Result};
+use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
+use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
+use turbo_stage::{Networks, locate, prefetch};
+use turbo_weights::Part;
+use turbo_wire::{Frame, Header, names};
+
+/// Pixels to a latent pixel, in each direction: the protocol's.
+const SCALE_FACTOR: usize = 8;
+
+/// A checkpoint's denoising network and scheduler.
+pub(crate) struct Pipeline {
+    /// What the model is called in a stream.
+    pub(crate) name: String,
+    /// `force_zeros_for_empty_prompt`: whether guidance without a negative prompt leads away from zeros.
+    pub(crate) zeros_for_no_prompt: bool,
+    unet: Box<dyn UNet>,
+    scheduler: EulerAncestralDiscreteScheduler,
+}
+
+impl Pipeline {
+    /// Opens the checkpoint that `spec` means, and lets its weights be read ahead.
+    pub(crate) fn open(networks: &Networks, spec: &str) -> Result<Self> {
+        let model = locate(spec)?;
+        let scheduler = EulerAncestralDiscreteScheduler::from_config(&model.scheduler_config()?)
+            .map_err(|error| Error::from(error).context(model.name()))?;
+        let zeros = match model.model_index()?.get("force_zeros_for_empty_prompt") {
+            None => true,
+            Some(value) => value.as_bool().ok_or_else(|| {
+                Error::new(format_args!(
+                    "{}: model_index.json: force_zeros_for_empty_prompt: expected true or false, found {value}",
+                    model.name()
+                ))
+            })?,
+        };
+        let unet = open_unet(&networks.device, networks.dtype, &model)?;
+        let (inputs, outputs) = (unet.config().in_channels, unet.config().out_channels);
+        if (inputs, outputs) != (4, 4) {
+            return Err(Error::new(format_args!(
+                "{}: expected a network with 4 channels in and 4 out, found {inputs} and {outputs}; inpainting \
+                 checkpoints are not supported",
+                model.config_path(Part::Unet).display()
+            )));
+        }
+        prefetch(&model.weights(Part::Unet)?);
+        Ok(Self {
+            name: model.name().to_owned(),
+            zeros_for_no_prompt: zeros,
+            unet,
+            scheduler,
+        })
+    }
+
+    /// Sides of a picture where nobody says otherwise, in pixels.
+    pub(crate) fn default_size(&self) -> usize {
+        self.unet.config().sample_size * SCALE_FACTOR
+    }
+
+    /// Refuses embeddings of another model, by the header alone.
+    pub(crate) fn check_widths(&self, header: &Header) -> Result<()> {
+        let config = self.unet.config();
+        let expected = [
+            (names::PROMPT_EMBEDS, config.cross_attention_dim),
+            (names::POOLED_PROMPT_EMBEDS, config.pooled_dim()),
+        ];
+        for (name, expected) in expected {
+            let found = header
+                .tensor(name)
+                .and_then(|tensor| tensor.shape.last())
+                .copied();
+            if found != Some(expected) {
+                return Err(Error::new(format_args!(
+                    "tensor {name:?}: expected rows of {expected} values for {}, found {}; encode the prompt with \
+                     the same model",
+                    self.name,
+                    found.unwrap_or(0)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses more steps than the scheduler has.
+    pub(crate) fn check_steps(&self, steps: usize) -> Result<()> {
+        Ok(self.scheduler.clone().set_timesteps(steps)?)
+    }
+
+    /// Draws one row. Returns the latents `[4, height / 8, width / 8]` and the time each step took; `done` is called
+    /// after each.
+    pub(crate) fn run(
+        &self,
+        settings: &Settings,
+        row: u64,
+        conditions: &Row<'_>,
+        done: impl Fn(),
+    ) -> Result<(Vec<f32>, Vec<Duration>)> {
+        let mut start = Instant::now();
+        let (height, width) = (
+            settings.height / SCALE_FACTOR,
+            settings.width / SCALE_FACTOR,
+        );
+        let mut scheduler = self.scheduler.clone();
+        scheduler.set_timesteps(settings.steps)?;
+        // Each row has a generator of its own, so that it is the same alone and in any batch.
+        let mut generator = Generator::new(settings.seed.wrapping_add(row));
+        let mut latents = generator.randn(4 * height * width);
+        scheduler.scale_initial_noise(&mut latents);
+
+        let condition = |embeds: &Embeds<'_>| {
+            self.unet.condition(&AddedConditions {
+                prompt_embeds: embeds.prompt,
+                tokens: conditions.tokens,
+                pooled_prompt_embeds: embeds.pooled,
+                time_ids: settings.time_ids(),
+            })
+        };
+        let positive = condition(&conditions.positive)?;
+        let negative = conditions.negative.as_ref().map(condition).transpose()?;
+        let mut times = Vec::new();
+        for (index, &timestep) in scheduler.timesteps().iter().enumerate() {
+            let input = scheduler.scale_model_input(&latents, index);
+            let predict =
+                |unet: &dyn ConditionedUNet| unet.predict(&input, height, width, timestep);
+            let mut output = predict(&*positive)?;
+            if let Some(negative) = &negative {
+                let away = predict(&**negative)?;
+                for (value, away) in output.iter_mut().zip(away) {
+                    *value = away + settings.guidance_scale * (*value - away);
+                }
+            }
+            latents = scheduler.step(&output, index, &latents, &mut generator);
+            // The first step answers for what is done once: noise, and the prompt's keys and values.
+            times.push(start.elapsed());
+            start = Instant::now();
+            done();
+        }
+        Ok((latents, times))
+    }
+}
+
+/// A frame's embeddings, as `f32`.
+pub(crate) struct Conditions {
+    tokens: usize,
+    positive: [Vec<f32>; 2],
+    negative: Option<[Vec<f32>; 2]>,
+    batch: usize,
+}
+
+/// One row's embeddings.
+pub(crate) struct Row<'a> {
+    tokens: usize,
+    positive: Embeds<'a>,
+    negative: Option<Embeds<'a>>,
+}
+
+struct Embeds<'a> {
+    prompt: &'a [f32],
+    pooled: &'a [f32],
+}
+
+impl Conditions {
+    /// Reads a frame; the negative pair only if there is `guidance`, zeros where there is none.
+    pub(crate) fn read(frame: &Frame, guidance: bool) -> Result<Self> {
+        let read = |name| {
+            let values = frame.to_f32(name).ok_or_else(|| {
+                Error::new(format_args!("tensor {name:?}: expected f32, f16 or bf16"))
+            })?;
+            turbo_sdxl::expect_finite(name, &values)?;
+            Ok::<_, Error>(values)
+        };
+        let positive = [
+            read(names::PROMPT_EMBEDS)?,
+            read(names::POOLED_PROMPT_EMBEDS)?,
+        ];
+        let negative = if !guidance {
+            None
+        } else if frame.header.tensor(names::NEGATIVE_PROMPT_EMBEDS).is_some() {
+            Some([
+                read(names::NEGATIVE_PROMPT_EMBEDS)?,
+                read(names::NEGATIVE_POOLED_PROMPT_EMBEDS)?,
+            ])
+        } else {
+            Some([0, 1].map(|i: usize| vec![0.0; positive[i].len()]))
+        };
+        let tokens = frame
+            .header
+            .tensor(names::PROMPT_EMBEDS)
+            .map_or(0, |tensor| tensor.shape[1]);
+        Ok(Self {
+            tokens,
+            positive,
+            negative,
+            batch: frame.header.batch(),
+        })
+    }
+
+    /// One row's part.
+    pub(crate) fn row(&self, row: usize) -> Row<'_> {
+        Row {
+            tokens: self.tokens,
+            positive: self.embeds(&self.positive, row),
+            negative: self
+                .negative
+                .as_ref()
+                .map(|negative| self.embeds(negative, row)),
+        }
+    }
+
+    fn embeds<'a>(&self, [prompt, pooled]: &'a [Vec<f32>; 2], row: usize) -> Embeds<'a> {
+        let part = |values: &'a [f32]| {
+            let len = values.len() / self.batch;
+            &values[row * len..(row + 1) * len]
+        };
+        Embeds {
+            prompt: part(prompt),
+            pooled: part(pooled),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! CLIP's byte-pair tokenizer, from the files of a checkpoint's `tokenizer/` or `tokenizer_2/`.
+//!
+//! transformers: `models/clip/tokenization_clip.py`. Built from `vocab.json` and `merges.txt`, as the checkpoint has
+//! no `tokenizer.json`, and those that other repositories have treat `!` in another way (see [`ClipTokenizer::new`]).
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use tokenizers::models::bpe::{BPE, Merges};
+use tokenizers::normalizers::replace::ReplacePattern;
+use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use turbo_weights::TokenizerFiles;
+
+/// What a text is split into before pieces are made: special tokens, contractions, words, single digits, the rest.
+const PIECES: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// Why a tokenizer could not be built, or a text not be tokenized.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `vocab.json` is not what it should be.
+    #[error("vocab.json: expected a JSON object of pieces and ids: {0}")]
+    Vocab(#[source] serde_json::Error),
+    /// A line of `merges.txt` is not a pair.
+    #[error("merges.txt: line {line}: expected two pieces with a space between, found {found:?}")]
+    Merges {
+        /// Counted from 1.
+        line: usize,
+        /// The line.
+        found: String,
+    },
+    /// A key of `tokenizer_config.json` or `special_tokens_map.json` has a value of the wrong form.
+    #[error("{file}: {key}: expected {expected}, found {found}")]
+    Config {
+        /// The file.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// What may stand there.
+        expected: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// A special token has no id.
+    #[error("tokenizer_config.json: {key}: the token {token:?} is not in vocab.json")]
+    UnknownToken {
+        /// The key that names it.
+        key: &'static str,
+        /// The token.
+        token: String,
+    },
+    /// The tokenizers crate refused the files or the text.
+    #[error("tokenizer: {0}")]
+    Tokenizers(#[source] tokenizers::Error),
+}
+
+/// The ids of a prompt, ready for a text encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenIds {
+    /// Start of text, the prompt, end of text, padding: as many as the tokenizer's length.
+    pub ids: Vec<u32>,
+    /// The end of the prompt that found no place, if any; as the user wrote it.
+    pub truncated: Option<String>,
+}
+
+/// A CLIP tokenizer with its special tokens and length.
+pub struct ClipTokenizer {
+    tokenizer: Tokenizer,
+    bos: u32,
+    eos: u32,
+    pad: u32,
+    length: usize,
+}
+
+impl ClipTokenizer {
+    /// Builds the tokenizer. `max_length` is what the encoder takes; `model_max_length` of the configuration may be
+    /// less.
+    ///
+    /// Special tokens are cut out of the text before it is split into pieces, and those that are not "normalized"
+    /// even before it is lowercased. SDXL's second tokenizer pads with `!` and so makes a special token of it: each
+    /// `!` of a prompt becomes id 0 by itself, where the first tokenizer makes pieces such as `!!!` and `wow!`.
+    ///
+    /// # Errors
+    /// A file that is not what it should be; a special token without an id.
+    pub fn new(files: &TokenizerFiles, max_length: usize) -> Result<Self, Error> {
+        let vocab: HashMap<String, u32> =
+            serde_json::from_str(&files.vocab).map_err(Error::Vocab)?;
+        let special = SpecialTokens::read(files)?;
+        let id = |key, token: &AddedToken| {
+            vocab
+                .get(&token.content)
+                .copied()
+                .ok_or_else(|| Error::UnknownToken {
+                    key,
+                    token: token.content.clone(),
+                })
+        };
+        let bos = id("bos_token", &special.bos)?;
+        let eos = id("eos_token", &special.eos)?;
+        let pad = id("pad_token", &special.pad)?;
+        id("unk_token", &special.unk)?;
+
+        let bpe = BPE::builder()
+            .vocab_and_merges(
+                vocab
+                    .into_iter()
+                    .collect::<tokenizers::models::bpe::Vocab>(),
+                merges(&files.merges)?,
+            )
+            .unk_token(special.unk.content.clone())
+            .end_of_word_suffix("</w>".to_owned())
+            .build()
+            .map_err(Error::Tokenizers)?;
+        let mut tokenizer = Tokenizer::new(bpe);
+        let whitespace = Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ")
+            .map_err(Error::Tokenizers)?;
+        tokenizer
+            .with_normalizer(Some(Sequence::new(vec![
+                NFC.into(),
+                whitespace.into(),
+                Lowercase.into(),
+            ])))
+            .map_err(Error::Tokenizers)?;
+        let pieces = SplitPattern::Regex(PIECES.to_owned());
+        let split =
+            Split::new(pieces, SplitDelimiterBehavior::Removed, true).map_err(Error::Tokenizers)?;
+        let bytes = ByteLevel::default().add_prefix_space(false);
+        tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(vec![split.into(), bytes.into()])));
+        tokenizer
+            .add_special_tokens(special.in_order())
+            .map_err(Error::Tokenizers)?;
+        tokenizer
+            .add_tokens(special.plain)
+            .map_err(Error::Tokenizers)?;
+
+        let length = special
+            .model_max_length
+            .map_or(max_length, |length| length.min(max_length));
+        Ok(Self {
+            tokenizer,
+            bos,
+            eos,
+            pad,
+            length,
+        })
+    }
+
+    /// Number of ids that [`Self::encode`] gives (77 for SDXL).
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Tokenizes a prompt. What is too long is cut, and the last id is then still end of text.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizers`].
+    pub fn encode(&self, prompt: &str) -> Result<TokenIds, Error> {
+        let encoding = self
+            .tokenizer
+            .encode(prompt, false)
+            .map_err(Error::Tokenizers)?;
+        let content = encoding.get_ids();
+        let room = self.length.saturating_sub(2);
+        let kept = content.len().min(room);
+        let truncated = encoding.get_offsets().get(room).map(|&(start, _)| {
+            // An offset may lie inside a character that became several pieces.
+            let start = (0..=start.min(prompt.len()))
+                .rev()
+                .find(|&i| prompt.is_char_boundary(i))
+                .unwrap_or(0);
+            prompt[start..].to_owned()
+        });
+        let mut ids = Vec::with_capacity(self.length);
+        ids.push(self.bos);
+        ids.extend_from_slice(&content[..kept]);
+        ids.push(self.eos);
+        ids.resize(self.length, self.pad);
+        Ok(TokenIds { ids, truncated })
+    }
+}
+
+fn merges(text: &str) -> Result<Merges, Error> {
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
+    lines
+        .map(|(index, line)| match line.split_once(' ') {
+            Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
+            _ => Err(Error::Merges {
+                line: index + 1,
+                found: line.to_owned(),
+            }),
+        })
+        .collect()
+}
+
+/// The special tokens, from the three places in which transformers looks for them.
+struct SpecialTokens {
+    bos: AddedToken,
+    eos: AddedToken,
+    unk: AddedToken,
+    pad: AddedToken,
+    /// Further special tokens of `added_tokens_decoder`.
+    further: Vec<AddedToken>,
+    /// Tokens of `added_tokens_decoder` that are not special.
+    plain: Vec<AddedToken>,
+    model_max_length: Option<usize>,
+}
+
+impl SpecialTokens {
+    fn read(files: &TokenizerFiles) -> Result<Self, Error> {
+        let decoder: BTreeMap<String, TokenJson> =
+            match files.tokenizer_config.get("added_tokens_decoder") {
+                None | Some(Value::Null) => BTreeMap::new(),
+                Some(value) => BTreeMap::deserialize(value).map_err(|_| {
+                    config_error("added_tokens_decoder", "an object of ids and tokens", value)
+                })?,
+            };
+        let decoder: Vec<AddedToken> = decoder.into_values().map(TokenJson::added).collect();
+        let token = |key: &'static str, default: &str| {
+            let (file, value) = match files.special_tokens_map.get(key) {
+                Some(value) => ("special_tokens_map.json", Some(value)),
+                None => ("tokenizer_config.json", files.tokenizer_config.get(key)),
+            };
+            let content = match value {
+                None | Some(Value::Null) => default,
+                Some(Value::String(content)) => content,
+                Some(object) => {
+                    let token = TokenJson::deserialize(object).map_err(|_| Error::Config {
+                        file,
+                        key: key.to_owned(),
+                        expected: "a token",
+                        found: object.to_string(),
+                    })?;
+                    return Ok(token.added().special(true));
+                }
+            };
+            // A bare name has the properties that the list of added tokens gives it.
+            let known = decoder
+                .iter()
+                .find(|token| token.content == content)
+                .cloned();
+            Ok(known.unwrap_or_else(|| AddedToken::from(content, true)))
+        };
+        let model_max_length = match files.tokenizer_config.get("model_max_length") {
+            None | Some(Value::Null) => None,
+            Some(value) => match value.as_f64() {
+                Some(length) if length >= 2.0 => Some(length as usize),
+                _ => {
+                    return Err(config_error(
+                        "model_max_length",
+                        "a number of at least 2",
+                        value,
+                    ));
+                }
+            },
+        };
+        let (further, plain) = decoder.iter().cloned().partition(|token| token.special);
+        Ok(Self {
+            bos: token("bos_token", "<|startoftext|>")?,
+            eos: token("eos_token", "<|endoftext|>")?,
+            unk: token("unk_token", "<|endoftext|>")?,
+            pad: token("pad_token", "<|endoftext|>")?,
+            further,
+            plain,
+            model_max_length,
+        })
+    }
+
+    /// All of them, each content once. Where two keys name one token, the later key's properties count.
+    fn in_order(&self) -> Vec<AddedToken> {
+        let named = [&self.bos, &self.eos, &self.unk, &self.pad];
+        let mut tokens: Vec<AddedToken> = Vec::new();
+        for token in self.further.iter().chain(named) {
+            tokens.retain(|other| other.content != token.content);
+            tokens.push(token.clone().special(true));
+        }
+        tokens
+    }
+}
+
+fn config_error(key: &str, expected: &'static str, found: &Value) -> Error {
+    Error::Config {
+        file: "tokenizer_config.json",
+        key: key.to_owned(),
+        expected,
+        found: found.to_string(),
+    }
+}
+
+/// A token as JSON writes it.
+#[allow(clippy::struct_excessive_bools, reason = "the file has them")]
+#[derive(Deserialize)]
+struct TokenJson {
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    normalized: Option<bool>,
+    #[serde(default)]
+    special: bool,
+}
+
+impl TokenJson {
+    fn added(self) -> AddedToken {
+        AddedToken {
+            content: self.content,
+            single_word: self.single_word,
+            lstrip: self.lstrip,
+            rstrip: self.rstrip,
+            normalized: self.normalized.unwrap_or(!self.special),
+            special: self.special,
+        }
+    }
+}

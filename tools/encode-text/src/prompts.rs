@@ -1,0 +1,153 @@
+//! Where prompts come from.
+
+use std::io::{BufRead, Read};
+use turbo_cli::{Error, Input, Result, Source};
+
+/// The longest line: 1,000 times what the encoders read, and well below the cap on a frame's header, in which the
+/// prompt travels.
+const MAX_LINE_BYTES: usize = 256 << 10;
+
+/// The prompts of the command line, or the lines of stdin.
+pub(crate) enum Prompts<'a> {
+    Arguments(std::slice::Iter<'a, String>),
+    Lines(Lines<Input>),
+}
+
+impl<'a> Prompts<'a> {
+    /// Takes the arguments; if there are none, stdin.
+    pub(crate) fn new(arguments: &'a [String]) -> Result<Self> {
+        if arguments.is_empty() {
+            return Ok(Self::Lines(Lines::new(Source::Stdin.open_text()?)));
+        }
+        Ok(Self::Arguments(arguments.iter()))
+    }
+
+    /// The next prompt; `None` at the end. The inner error is of that prompt alone, the outer one of the input.
+    pub(crate) fn next(&mut self) -> Result<Option<Result<String>>> {
+        match self {
+            Self::Arguments(arguments) => Ok(arguments.next().cloned().map(check_len)),
+            Self::Lines(lines) => lines.next(),
+        }
+    }
+}
+
+fn check_len(prompt: String) -> Result<String> {
+    if prompt.len() > MAX_LINE_BYTES {
+        return Err(too_long("prompt"));
+    }
+    Ok(prompt)
+}
+
+fn too_long(what: &str) -> Error {
+    Error::new(format_args!(
+        "{what}: expected at most {MAX_LINE_BYTES} bytes, found more"
+    ))
+}
+
+/// Lines, less the blank ones. Memory does not grow beyond the longest line that is allowed.
+pub(crate) struct Lines<R> {
+    input: R,
+    number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, number: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<Result<String>>> {
+        loop {
+            let mut line = Vec::new();
+            let limit = MAX_LINE_BYTES as u64 + 1;
+            if self
+                .input
+                .by_ref()
+                .take(limit)
+                .read_until(b'\n', &mut line)?
+                == 0
+            {
+                return Ok(None);
+            }
+            self.number += 1;
+            let what = format!("stdin: line {}", self.number);
+            if line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n') {
+                self.input.skip_until(b'\n')?;
+                return Ok(Some(Err(too_long(&what))));
+            }
+            match String::from_utf8(line) {
+                Err(error) => {
+                    let byte = error.utf8_error().valid_up_to();
+                    return Ok(Some(Err(Error::new(format_args!(
+                        "{what}: expected UTF-8, found other bytes at {byte}"
+                    )))));
+                }
+                Ok(line) if line.trim().is_empty() => {}
+                Ok(mut line) => {
+                    // As `BufRead::lines` does.
+                    if line.ends_with('\n') {
+                        line.pop();
+                        if line.ends_with('\r') {
+                            line.pop();
+                        }
+                    }
+                    return Ok(Some(Ok(line)));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(input: &[u8]) -> Vec<std::result::Result<String, String>> {
+        let mut lines = Lines::new(input);
+        std::iter::from_fn(|| lines.next().unwrap())
+            .map(|line| line.map_err(|error| error.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn lines_without_their_ends_and_without_blank_ones() {
+        let ok = |text: &str| Ok(text.to_owned());
+        assert_eq!(
+            all(b"a\n\n  \t\r\n b c \r\nlast"),
+            [ok("a"), ok(" b c "), ok("last")]
+        );
+        assert_eq!(all(b""), []);
+        assert_eq!(all("é\r\r\n".as_bytes()), [ok("é\r")]);
+    }
+
+    #[test]
+    fn a_bad_line_does_not_spoil_the_next() {
+        let mut input = b"\xff\nb\n".to_vec();
+        input.resize(5 + MAX_LINE_BYTES + 10, b'x');
+        input.extend(b"\nc\n");
+        let lines = all(&input);
+        assert_eq!(
+            lines[0],
+            Err("stdin: line 1: expected UTF-8, found other bytes at 0".to_owned())
+        );
+        assert_eq!(lines[1], Ok("b".to_owned()));
+        assert_eq!(
+            lines[2],
+            Err("stdin: line 3: expected at most 262144 bytes, found more".to_owned())
+        );
+        assert_eq!(lines[3], Ok("c".to_owned()));
+        assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn the_longest_line_is_read() {
+        let mut input = vec![b'x'; MAX_LINE_BYTES];
+        input.extend(b"\ny");
+        assert_eq!(
+            all(&input)
+                .into_iter()
+                .map(|line| line.unwrap().len())
+                .collect::<Vec<_>>(),
+            [MAX_LINE_BYTES, 1]
+        );
+    }
+}
