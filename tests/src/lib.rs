@@ -1,1 +1,18 @@
-//! Support for the whole-pipe tests.
+//! Support for the whole-pipe tests: the tools as processes, joined by pipes, and a look at what comes out.
+//!
+//! Helpers of tests panic, with a message, where anything else would return an error.
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod frames;
+mod pipe;
+mod png;
+mod python;
+mod tools;
+
+pub use checkpoint::Altered;
+pub use frames::{bytes, embeddings, frame, frames, metadata, progress};
+pub use pipe::{Ended, Pipe, Running, Stage, StageEnd, pipe, tool};
+pub use png::{Picture, pictures, share_off_by_more_than_one};
+pub use python::{protocol_block, python};
+pub use tools::{TOOLS, tool_path};

@@ -21,6 +21,9 @@ const POINTS: usize = IN * IN;
 const BLOCK: usize = 128;
 /// Output channels of a task whose sums stay in cache.
 const ROWS: usize = 48;
+/// Elements from the sums of one point to the next: not a multiple of the cache's own stride, so that the 36 numbers
+/// of a tile do not fall into one set.
+const SUMS_PITCH: usize = ROWS * PANEL + LANES;
 
 /// Whether the savings outweigh the transforms.
 pub(crate) fn pays(channels: usize, outputs: usize, height: usize, width: usize) -> bool {
@@ -55,6 +58,8 @@ pub(crate) fn conv3x3(
     let share = outputs.div_ceil(split).next_multiple_of(NR);
     let offsets: Vec<u32> = (0..BLOCK).map(|s| (s * PANEL) as u32).collect();
     let kernels = tiles(isa, Compute::F32);
+    // As with `SUMS_PITCH`.
+    let point_pitch = channels * PANEL + LANES;
     (0..panels * split)
         .into_par_iter()
         .with_max_len(1)
@@ -72,13 +77,13 @@ pub(crate) fn conv3x3(
                 add,
             };
             with_scratch(|[inputs, sums, room, _]| {
-                let inputs = inputs.f32(POINTS * channels * PANEL);
+                let inputs = inputs.f32(POINTS * point_pitch);
                 let room = room.f32(POINTS * PANEL);
                 for c in 0..channels {
                     gather(isa, x, c, first, lanes, across, room);
-                    transform_input(isa, room, &mut inputs[c * PANEL..], channels * PANEL);
+                    transform_input(isa, room, &mut inputs[c * PANEL..], point_pitch);
                 }
-                let sums = sums.f32(POINTS * ROWS * PANEL);
+                let sums = sums.f32(POINTS * SUMS_PITCH);
                 let end = ((part + 1) * share).min(padded_rows);
                 for row in (part * share..end).step_by(ROWS) {
                     let rows = ROWS.min(end - row);
@@ -90,13 +95,13 @@ pub(crate) fn conv3x3(
                                 let w = &w[..(NR - 1) * channels + steps];
                                 let tile = Tile {
                                     steps,
-                                    a: inputs[(point * channels + c) * PANEL..][..steps * PANEL]
+                                    a: inputs[point * point_pitch + c * PANEL..][..steps * PANEL]
                                         .as_ptr()
                                         .cast(),
                                     offsets: offsets.as_ptr(),
                                     w: w.as_ptr().cast(),
                                     w_stride: channels,
-                                    c: sums[(point * ROWS + r) * PANEL..][..NR * PANEL]
+                                    c: sums[point * SUMS_PITCH + r * PANEL..][..NR * PANEL]
                                         .as_mut_ptr(),
                                     accumulate: c > 0,
                                 };
@@ -111,7 +116,7 @@ pub(crate) fn conv3x3(
                         transform_output(
                             isa,
                             &sums[r * PANEL..],
-                            ROWS * PANEL,
+                            SUMS_PITCH,
                             bias.map_or(0.0, |b| b[n]),
                             results,
                         );

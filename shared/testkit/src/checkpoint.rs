@@ -21,6 +21,18 @@ pub fn tiny() -> PathBuf {
     folder
 }
 
+/// The tiny checkpoint with a vocabulary of letters ([`letter_tokenizers`](crate::letter_tokenizers)), complete
+/// everywhere, in a folder that tests share. Do not write to it.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn tiny_lettered() -> PathBuf {
+    once("tiny-lettered-1", |draft| {
+        tiny_checkpoint(draft);
+        crate::letter_tokenizers(draft);
+    })
+}
+
 /// The tiny checkpoint in one file that tests share, made when first asked for. Do not write to it, nor beside it.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 //!
 //! - [`tiny`] and [`tiny_checkpoint`]: a checkpoint in the published layout with every part of the architecture at a
 //!   few per cent of its width, the same bytes on every machine; [`tiny_single`] and [`tiny_single_file`]: the same
-//!   weights in one file under LDM's names.
+//!   weights in one file under LDM's names; [`tiny_lettered`]: complete, with a vocabulary of letters.
 //! - [`golden`]: what diffusers computes from that checkpoint.
 //! - [`shared_dir`]: weights and vocabularies that are not in this repository, where they are at hand.
 //!
@@ -11,11 +11,15 @@
 
 mod checkpoint;
 mod golden;
+mod letters;
 mod numbers;
 mod paths;
 
-pub use checkpoint::{tiny, tiny_checkpoint, tiny_single, tiny_single_file, tiny_tensor};
+pub use checkpoint::{
+    tiny, tiny_checkpoint, tiny_lettered, tiny_single, tiny_single_file, tiny_tensor,
+};
 pub use golden::{Tensor, golden, golden_cases, relative_error};
+pub use letters::letter_tokenizers;
 pub use paths::{golden_dir, shared_dir};
 
 use std::path::Path;

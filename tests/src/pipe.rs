@@ -1,0 +1,347 @@
+//! Real processes, joined by real pipes.
+
+use crate::tool_path;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// When a pipe is killed, unless it says otherwise: far more than any needs, so that nothing hangs the tests.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// A program and its arguments.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+}
+
+/// A tool of this workspace with the words of `arguments`, which are separated by blanks.
+///
+/// # Panics
+/// If the tool is missing and cannot be built.
+pub fn tool(name: &str, arguments: &str) -> Stage {
+    Stage::program(name, tool_path(name)).words(arguments)
+}
+
+impl Stage {
+    /// Any program. `name` is what messages call it.
+    pub fn program(name: &str, program: impl Into<PathBuf>) -> Self {
+        let (arguments, variables) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), program: program.into(), arguments, variables }
+    }
+
+    /// Adds the words of `arguments`.
+    #[must_use]
+    pub fn words(self, arguments: &str) -> Self {
+        arguments.split_whitespace().fold(self, Self::arg)
+    }
+
+    /// Adds one argument, whatever is in it.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds `--model FOLDER`.
+    #[must_use]
+    pub fn model(self, folder: &Path) -> Self {
+        self.arg("--model").arg(folder)
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((key.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    fn spawn(&self, stdin: Stdio, stdout: Stdio) -> Child {
+        let mut command = Command::new(&self.program);
+        // What the tests' own environment names is no business of the tools.
+        command.args(&self.arguments).env_remove("TURBO_MODEL");
+        command.envs(self.variables.iter().map(|(key, value)| (key, value)));
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.program.display()))
+    }
+}
+
+/// Stages in the order in which data flows, and what is at the ends.
+#[derive(Debug)]
+pub struct Pipe {
+    stages: Vec<Stage>,
+    input: Input,
+    output: Output,
+    limit: Duration,
+}
+
+#[derive(Debug)]
+enum Input {
+    Nothing,
+    Bytes(Vec<u8>, usize),
+    Held,
+}
+
+#[derive(Debug)]
+enum Output {
+    Collected,
+    Held,
+    Given(Stdio),
+}
+
+/// Stages joined by pipes; nothing on stdin, stdout collected.
+pub fn pipe(stages: impl IntoIterator<Item = Stage>) -> Pipe {
+    let stages = stages.into_iter().collect();
+    Pipe { stages, input: Input::Nothing, output: Output::Collected, limit: LIMIT }
+}
+
+impl Pipe {
+    /// Feeds these bytes to the first stage.
+    #[must_use]
+    pub fn input(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.repeated_input(bytes, 1)
+    }
+
+    /// Feeds these bytes to the first stage so many times.
+    #[must_use]
+    pub fn repeated_input(mut self, bytes: impl Into<Vec<u8>>, times: usize) -> Self {
+        self.input = Input::Bytes(bytes.into(), times);
+        self
+    }
+
+    /// Sends the last stage's stdout there.
+    #[must_use]
+    pub fn output(mut self, to: impl Into<Stdio>) -> Self {
+        self.output = Output::Given(to.into());
+        self
+    }
+
+    /// Leaves both ends to the test: [`Running::stdin`] and [`Running::stdout`].
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        (self.input, self.output) = (Input::Held, Output::Held);
+        self
+    }
+
+    /// Another time limit.
+    #[must_use]
+    pub fn limit(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Runs the pipe to its end.
+    ///
+    /// # Panics
+    /// If it does not start, or not end in time.
+    pub fn run(self) -> Ended {
+        self.start().wait()
+    }
+
+    /// Starts the pipe.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(self) -> Running {
+        let Self { stages, input, output, limit } = self;
+        let last = stages.len() - 1;
+        let (mut collects, mut given) = (false, None);
+        match output {
+            Output::Collected => collects = true,
+            Output::Held => {}
+            Output::Given(stdio) => given = Some(stdio),
+        }
+        let mut next = Some(if matches!(input, Input::Nothing) { Stdio::null() } else { Stdio::piped() });
+        let (mut children, mut stderr) = (Vec::new(), Vec::new());
+        let (mut stdin, mut stdout) = (None, None);
+        for (index, stage) in stages.iter().enumerate() {
+            let out = if index == last { given.take() } else { None };
+            let from = next.take().expect("each stage leaves a pipe for the next");
+            let mut child = stage.spawn(from, out.unwrap_or_else(Stdio::piped));
+            stdin = stdin.or(child.stdin.take());
+            stderr.push(collect(child.stderr.take().expect("is piped")));
+            if index < last {
+                next = Some(child.stdout.take().expect("is piped").into());
+            } else {
+                stdout = child.stdout.take();
+            }
+            children.push(child);
+        }
+        let feeder = match input {
+            Input::Bytes(bytes, times) => {
+                let mut stdin = stdin.take().expect("is piped");
+                // A tool that stops early closes its stdin, which is its right.
+                Some(std::thread::spawn(move || drop((0..times).try_for_each(|_| stdin.write_all(&bytes)))))
+            }
+            Input::Nothing | Input::Held => None,
+        };
+        let collector = if collects { stdout.take().map(collect) } else { None };
+        let children = Arc::new(Mutex::new(children));
+        let watchdog = Watchdog::start(Arc::clone(&children), limit);
+        let names = stages.into_iter().map(|stage| stage.name).collect();
+        Running { names, children, stdin, stdout, stderr, feeder, collector, watchdog }
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+type Children = Arc<Mutex<Vec<Child>>>;
+
+fn lock(children: &Children) -> MutexGuard<'_, Vec<Child>> {
+    children.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills the processes when time is up, or when the test that started them fails before it waits for them.
+#[derive(Debug)]
+struct Watchdog {
+    barked: Arc<AtomicBool>,
+    // Dropped with the pipe, which ends the thread.
+    _leash: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    fn start(children: Children, limit: Duration) -> Self {
+        let barked = Arc::new(AtomicBool::new(false));
+        let (leash, held) = mpsc::channel();
+        let flag = Arc::clone(&barked);
+        std::thread::spawn(move || {
+            let late = held.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+            flag.store(late, Ordering::SeqCst);
+            for child in lock(&children).iter_mut() {
+                let _ = child.kill();
+            }
+        });
+        Self { barked, _leash: leash }
+    }
+}
+
+/// A pipe at work.
+#[derive(Debug)]
+pub struct Running {
+    names: Vec<String>,
+    children: Children,
+    /// The first stage's stdin, if it was [held](Pipe::held).
+    pub stdin: Option<ChildStdin>,
+    /// The last stage's stdout, if it was [held](Pipe::held).
+    pub stdout: Option<ChildStdout>,
+    stderr: Vec<JoinHandle<Vec<u8>>>,
+    feeder: Option<JoinHandle<()>>,
+    collector: Option<JoinHandle<Vec<u8>>>,
+    watchdog: Watchdog,
+}
+
+impl Running {
+    /// Closes stdin, if it was held, takes in what is left of stdout, and waits for the end.
+    ///
+    /// # Panics
+    /// If the end does not come in time.
+    pub fn wait(mut self) -> Ended {
+        drop(self.stdin.take());
+        let collector = self.collector.take().or(self.stdout.take().map(collect));
+        let mut statuses = vec![None; self.names.len()];
+        while statuses.contains(&None) {
+            for (child, status) in lock(&self.children).iter_mut().zip(&mut statuses) {
+                *status = status.or(child.try_wait().expect("a process can be waited for"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stdout = collector.map_or_else(Vec::new, |thread| thread.join().expect("the collector does not panic"));
+        if let Some(feeder) = self.feeder {
+            feeder.join().expect("the feeder does not panic");
+        }
+        let ends = self.names.into_iter().zip(statuses).zip(self.stderr);
+        let stages = ends.map(|((name, status), stderr)| {
+            let stderr = stderr.join().expect("the collector does not panic");
+            StageEnd {
+                name,
+                status: status.expect("it ended"),
+                stderr: String::from_utf8(stderr).expect("stderr is UTF-8"),
+            }
+        });
+        let ended = Ended { stages: stages.collect(), stdout };
+        assert!(!self.watchdog.barked.load(Ordering::SeqCst), "killed, as time was up:\n{}", ended.report());
+        ended
+    }
+}
+
+/// How a stage ended.
+#[derive(Clone, Debug)]
+pub struct StageEnd {
+    /// The tool.
+    pub name: String,
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it said.
+    pub stderr: String,
+}
+
+impl StageEnd {
+    /// Asserts the exit status, and that stderr is one line, of the tool, that has all of `texts`; or empty, if
+    /// there are none.
+    ///
+    /// # Panics
+    /// If not.
+    #[track_caller]
+    pub fn expect(&self, status: i32, texts: &[&str]) {
+        let (name, stderr) = (&self.name, &self.stderr);
+        assert_eq!(self.status.code(), Some(status), "{name}: {}\n{stderr}", self.status);
+        if texts.is_empty() {
+            assert_eq!(stderr, "", "{name}");
+        } else {
+            assert!(stderr.starts_with(&format!("{name}: ")), "{name}: {stderr}");
+            assert_eq!(stderr.trim_end().lines().count(), 1, "{name}: {stderr}");
+            for text in texts {
+                assert!(stderr.contains(text), "{name}: expected {text:?} in: {stderr}");
+            }
+        }
+    }
+}
+
+/// A pipe that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Each stage, first to last.
+    pub stages: Vec<StageEnd>,
+    /// What came out of the last one, if it was collected.
+    pub stdout: Vec<u8>,
+}
+
+impl Ended {
+    /// Asserts that every stage succeeded, and gives what came out.
+    ///
+    /// # Panics
+    /// If one did not.
+    #[track_caller]
+    pub fn ok(&self) -> &[u8] {
+        assert!(self.stages.iter().all(|stage| stage.status.success()), "{}", self.report());
+        &self.stdout
+    }
+
+    /// Asserts about the only stage: see [`StageEnd::expect`].
+    ///
+    /// # Panics
+    /// If it does not hold, or there are several stages.
+    #[track_caller]
+    pub fn expect(&self, status: i32, texts: &[&str]) -> &[u8] {
+        let [stage] = &self.stages[..] else { panic!("expected one stage, found {}", self.stages.len()) };
+        stage.expect(status, texts);
+        &self.stdout
+    }
+
+    fn report(&self) -> String {
+        self.stages.iter().map(|stage| format!("{}: {}\n{}\n", stage.name, stage.status, stage.stderr)).collect()
+    }
+}
