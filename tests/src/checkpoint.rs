@@ -33,7 +33,11 @@ impl Altered {
     #[must_use]
     pub fn without(self, name: &str) -> Self {
         let path = self.path().join(name);
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
         removed.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         self
     }
@@ -70,7 +74,11 @@ impl Altered {
     /// # Panics
     /// If the file is not there or is something else.
     #[must_use]
-    pub fn with_tensors(self, name: &str, change: impl FnOnce(&mut Map<String, Value>, &mut Vec<u8>)) -> Self {
+    pub fn with_tensors(
+        self,
+        name: &str,
+        change: impl FnOnce(&mut Map<String, Value>, &mut Vec<u8>),
+    ) -> Self {
         self.with_bytes(name, |old| {
             let (length, rest) = old.split_first_chunk::<8>().expect("eight bytes");
             let (header, body) = rest.split_at(u64::from_le_bytes(*length) as usize);

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use turbo_testkit::{Tensor, golden};
-use turbo_wire::{Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, f32_bytes, names};
+use turbo_wire::{
+    Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, f32_bytes, names,
+};
 
 /// The frames of a stream.
 ///
@@ -43,7 +45,10 @@ pub fn bytes(header: Header, tensors: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// Metadata of these pairs.
 pub fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 /// A frame of the tiny checkpoint's expected embeddings, a row for each of these `text` cases. The tests that take
@@ -54,15 +59,28 @@ pub fn metadata(pairs: &[(&str, &str)]) -> Metadata {
 pub fn embeddings(cases: &[usize], pairs: &[(&str, &str)]) -> Vec<u8> {
     let golden = golden("tiny");
     let rows = |name: &str| -> (Vec<f32>, Vec<usize>) {
-        let rows: Vec<&Tensor> = cases.iter().map(|case| &golden[&format!("text/{case}/{name}")]).collect();
-        (rows.iter().flat_map(|row| row.f32()).collect(), rows[0].shape.clone())
+        let rows: Vec<&Tensor> = cases
+            .iter()
+            .map(|case| &golden[&format!("text/{case}/{name}")])
+            .collect();
+        (
+            rows.iter().flat_map(|row| row.f32()).collect(),
+            rows[0].shape.clone(),
+        )
     };
     let (prompt, shape) = rows(names::PROMPT_EMBEDS);
     let (pooled, pooled_shape) = rows(names::POOLED_PROMPT_EMBEDS);
     let (batch, metadata) = (cases.len(), metadata(pairs));
-    let header = Header::text_embeddings(batch, shape[1], shape[2], pooled_shape[1], false, metadata);
-    let body = [(names::PROMPT_EMBEDS, f32_bytes(&prompt)), (names::POOLED_PROMPT_EMBEDS, f32_bytes(&pooled))];
-    bytes(header.expect("shapes that fit"), &body.each_ref().map(|(name, bytes)| (*name, &bytes[..])))
+    let header =
+        Header::text_embeddings(batch, shape[1], shape[2], pooled_shape[1], false, metadata);
+    let body = [
+        (names::PROMPT_EMBEDS, f32_bytes(&prompt)),
+        (names::POOLED_PROMPT_EMBEDS, f32_bytes(&pooled)),
+    ];
+    bytes(
+        header.expect("shapes that fit"),
+        &body.each_ref().map(|(name, bytes)| (*name, &bytes[..])),
+    )
 }
 
 /// The lines of `--progress json`.
@@ -70,5 +88,8 @@ pub fn embeddings(cases: &[usize], pairs: &[(&str, &str)]) -> Vec<u8> {
 /// # Panics
 /// If a line is no JSON.
 pub fn progress(stderr: &str) -> Vec<Value> {
-    stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+mod ended;
 mod frames;
 mod pipe;
 mod png;
@@ -11,8 +12,9 @@ mod python;
 mod tools;
 
 pub use checkpoint::Altered;
+pub use ended::{Ended, StageEnd};
 pub use frames::{bytes, embeddings, frame, frames, metadata, progress};
-pub use pipe::{Ended, Pipe, Running, Stage, StageEnd, pipe, tool};
+pub use pipe::{Pipe, Running, Stage, pipe, tool};
 pub use png::{Picture, pictures, share_off_by_more_than_one};
 pub use python::{protocol_block, python};
 pub use tools::{TOOLS, tool_path};

@@ -1,10 +1,10 @@
 //! Real processes, joined by real pipes.
 
-use crate::tool_path;
+use crate::{Ended, StageEnd, tool_path};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -34,7 +34,22 @@ impl Stage {
     /// Any program. `name` is what messages call it.
     pub fn program(name: &str, program: impl Into<PathBuf>) -> Self {
         let (arguments, variables) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), program: program.into(), arguments, variables }
+        Self {
+            name: name.to_owned(),
+            program: program.into(),
+            arguments,
+            variables,
+        }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments so far.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
     }
 
     /// Adds the words of `arguments`.
@@ -59,7 +74,8 @@ impl Stage {
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
-        self.variables.push((key.to_owned(), value.as_ref().to_owned()));
+        self.variables
+            .push((key.to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -69,7 +85,9 @@ impl Stage {
         command.args(&self.arguments).env_remove("TURBO_MODEL");
         command.envs(self.variables.iter().map(|(key, value)| (key, value)));
         command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
-        command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.program.display()))
+        command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", self.program.display()))
     }
 }
 
@@ -99,7 +117,12 @@ enum Output {
 /// Stages joined by pipes; nothing on stdin, stdout collected.
 pub fn pipe(stages: impl IntoIterator<Item = Stage>) -> Pipe {
     let stages = stages.into_iter().collect();
-    Pipe { stages, input: Input::Nothing, output: Output::Collected, limit: LIMIT }
+    Pipe {
+        stages,
+        input: Input::Nothing,
+        output: Output::Collected,
+        limit: LIMIT,
+    }
 }
 
 impl Pipe {
@@ -150,7 +173,12 @@ impl Pipe {
     /// # Panics
     /// If it does not start.
     pub fn start(self) -> Running {
-        let Self { stages, input, output, limit } = self;
+        let Self {
+            stages,
+            input,
+            output,
+            limit,
+        } = self;
         let last = stages.len() - 1;
         let (mut collects, mut given) = (false, None);
         match output {
@@ -158,7 +186,11 @@ impl Pipe {
             Output::Held => {}
             Output::Given(stdio) => given = Some(stdio),
         }
-        let mut next = Some(if matches!(input, Input::Nothing) { Stdio::null() } else { Stdio::piped() });
+        let mut next = Some(if matches!(input, Input::Nothing) {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        });
         let (mut children, mut stderr) = (Vec::new(), Vec::new());
         let (mut stdin, mut stdout) = (None, None);
         for (index, stage) in stages.iter().enumerate() {
@@ -178,15 +210,30 @@ impl Pipe {
             Input::Bytes(bytes, times) => {
                 let mut stdin = stdin.take().expect("is piped");
                 // A tool that stops early closes its stdin, which is its right.
-                Some(std::thread::spawn(move || drop((0..times).try_for_each(|_| stdin.write_all(&bytes)))))
+                Some(std::thread::spawn(move || {
+                    let _ = (0..times).try_for_each(|_| stdin.write_all(&bytes));
+                }))
             }
             Input::Nothing | Input::Held => None,
         };
-        let collector = if collects { stdout.take().map(collect) } else { None };
+        let collector = if collects {
+            stdout.take().map(collect)
+        } else {
+            None
+        };
         let children = Arc::new(Mutex::new(children));
         let watchdog = Watchdog::start(Arc::clone(&children), limit);
         let names = stages.into_iter().map(|stage| stage.name).collect();
-        Running { names, children, stdin, stdout, stderr, feeder, collector, watchdog }
+        Running {
+            names,
+            children,
+            stdin,
+            stdout,
+            stderr,
+            feeder,
+            collector,
+            watchdog,
+        }
     }
 }
 
@@ -224,7 +271,10 @@ impl Watchdog {
                 let _ = child.kill();
             }
         });
-        Self { barked, _leash: leash }
+        Self {
+            barked,
+            _leash: leash,
+        }
     }
 }
 
@@ -244,6 +294,25 @@ pub struct Running {
 }
 
 impl Running {
+    /// Peak resident memory of a stage so far, in bytes.
+    ///
+    /// # Panics
+    /// Where the system does not tell, which is anywhere but on Linux, or if the stage has ended.
+    pub fn max_rss_bytes(&self, stage: usize) -> u64 {
+        let path = format!("/proc/{}/status", lock(&self.children)[stage].id());
+        let status = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a running process has one");
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number");
+        kib << 10
+    }
+
     /// Closes stdin, if it was held, takes in what is left of stdout, and waits for the end.
     ///
     /// # Panics
@@ -258,7 +327,9 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let stdout = collector.map_or_else(Vec::new, |thread| thread.join().expect("the collector does not panic"));
+        let stdout = collector.map_or_else(Vec::new, |thread| {
+            thread.join().expect("the collector does not panic")
+        });
         if let Some(feeder) = self.feeder {
             feeder.join().expect("the feeder does not panic");
         }
@@ -271,77 +342,15 @@ impl Running {
                 stderr: String::from_utf8(stderr).expect("stderr is UTF-8"),
             }
         });
-        let ended = Ended { stages: stages.collect(), stdout };
-        assert!(!self.watchdog.barked.load(Ordering::SeqCst), "killed, as time was up:\n{}", ended.report());
+        let ended = Ended {
+            stages: stages.collect(),
+            stdout,
+        };
+        assert!(
+            !self.watchdog.barked.load(Ordering::SeqCst),
+            "killed, as time was up:\n{}",
+            ended.report()
+        );
         ended
-    }
-}
-
-/// How a stage ended.
-#[derive(Clone, Debug)]
-pub struct StageEnd {
-    /// The tool.
-    pub name: String,
-    /// Its exit status.
-    pub status: ExitStatus,
-    /// What it said.
-    pub stderr: String,
-}
-
-impl StageEnd {
-    /// Asserts the exit status, and that stderr is one line, of the tool, that has all of `texts`; or empty, if
-    /// there are none.
-    ///
-    /// # Panics
-    /// If not.
-    #[track_caller]
-    pub fn expect(&self, status: i32, texts: &[&str]) {
-        let (name, stderr) = (&self.name, &self.stderr);
-        assert_eq!(self.status.code(), Some(status), "{name}: {}\n{stderr}", self.status);
-        if texts.is_empty() {
-            assert_eq!(stderr, "", "{name}");
-        } else {
-            assert!(stderr.starts_with(&format!("{name}: ")), "{name}: {stderr}");
-            assert_eq!(stderr.trim_end().lines().count(), 1, "{name}: {stderr}");
-            for text in texts {
-                assert!(stderr.contains(text), "{name}: expected {text:?} in: {stderr}");
-            }
-        }
-    }
-}
-
-/// A pipe that has ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// Each stage, first to last.
-    pub stages: Vec<StageEnd>,
-    /// What came out of the last one, if it was collected.
-    pub stdout: Vec<u8>,
-}
-
-impl Ended {
-    /// Asserts that every stage succeeded, and gives what came out.
-    ///
-    /// # Panics
-    /// If one did not.
-    #[track_caller]
-    pub fn ok(&self) -> &[u8] {
-        assert!(self.stages.iter().all(|stage| stage.status.success()), "{}", self.report());
-        &self.stdout
-    }
-
-    /// Asserts about the only stage: see [`StageEnd::expect`].
-    ///
-    /// # Panics
-    /// If it does not hold, or there are several stages.
-    #[track_caller]
-    pub fn expect(&self, status: i32, texts: &[&str]) -> &[u8] {
-        let [stage] = &self.stages[..] else { panic!("expected one stage, found {}", self.stages.len()) };
-        stage.expect(status, texts);
-        &self.stdout
-    }
-
-    fn report(&self) -> String {
-        self.stages.iter().map(|stage| format!("{}: {}\n{}\n", stage.name, stage.status, stage.stderr)).collect()
     }
 }

@@ -44,16 +44,29 @@ fn length(bytes: &[u8]) -> usize {
 }
 
 fn decode(bytes: &[u8]) -> Picture {
-    let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info().expect("a PNG");
+    let mut reader = png::Decoder::new(Cursor::new(bytes))
+        .read_info()
+        .expect("a PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size that fits")];
     let info = reader.next_frame(&mut pixels).expect("a PNG");
-    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
+    assert_eq!(
+        (info.color_type, info.bit_depth),
+        (png::ColorType::Rgb, png::BitDepth::Eight)
+    );
     let latin = &reader.info().uncompressed_latin1_text;
-    let mut text: BTreeMap<_, _> = latin.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone())).collect();
+    let mut text: BTreeMap<_, _> = latin
+        .iter()
+        .map(|chunk| (chunk.keyword.clone(), chunk.text.clone()))
+        .collect();
     for chunk in &reader.info().utf8_text {
         text.insert(chunk.keyword.clone(), chunk.get_text().expect("UTF-8"));
     }
-    Picture { width: info.width as usize, height: info.height as usize, pixels, text }
+    Picture {
+        width: info.width as usize,
+        height: info.height as usize,
+        pixels,
+        text,
+    }
 }
 
 /// The share of pixels of which some channel is off by more than one step of 255.
@@ -63,6 +76,10 @@ fn decode(bytes: &[u8]) -> Picture {
 pub fn share_off_by_more_than_one(ours: &[u8], expected: &[u8]) -> f64 {
     assert_eq!(ours.len(), expected.len());
     let off = |(a, b): (&[u8], &[u8])| a.iter().zip(b).any(|(a, b)| a.abs_diff(*b) > 1);
-    let count = ours.chunks(3).zip(expected.chunks(3)).filter(|pair| off(*pair)).count();
+    let count = ours
+        .chunks(3)
+        .zip(expected.chunks(3))
+        .filter(|pair| off(*pair))
+        .count();
     count as f64 / (ours.len() / 3) as f64
 }

@@ -10,7 +10,9 @@ use std::process::Command;
 pub fn python() -> Option<String> {
     let named = std::env::var("PYTHON").ok();
     let python = named.clone().unwrap_or_else(|| "python3".to_owned());
-    let probe = Command::new(&python).args(["-c", "import numpy, safetensors.numpy"]).output();
+    let probe = Command::new(&python)
+        .args(["-c", "import numpy, safetensors.numpy"])
+        .output();
     let reason = match probe {
         Ok(output) if output.status.success() => return Some(python),
         Ok(output) => {
@@ -29,9 +31,15 @@ pub fn python() -> Option<String> {
 /// # Panics
 /// If there is none, or more than one.
 pub fn protocol_block(text: &str) -> &'static str {
-    let mut blocks = turbo_wire_protocol().split("```python\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut blocks = turbo_wire_protocol()
+        .split("```python\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
     let block = blocks.find(|block| block.contains(text));
-    assert!(!blocks.any(|block| block.contains(text)), "PROTOCOL.md has {text:?} in two blocks");
+    assert!(
+        !blocks.any(|block| block.contains(text)),
+        "PROTOCOL.md has {text:?} in two blocks"
+    );
     block.unwrap_or_else(|| panic!("PROTOCOL.md has no Python with {text:?}"))
 }
 

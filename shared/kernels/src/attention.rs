@@ -51,7 +51,7 @@ impl KeysValues {
         assert!(
             keys.channels == values.channels
                 && keys.positions == values.positions
-                && keys.channels % heads == 0
+                && keys.channels.is_multiple_of(heads)
         );
         let (width, tokens, isa) = (keys.channels / heads, keys.positions, ctx.isa);
         let steps = compute.steps(width);
@@ -82,9 +82,9 @@ impl KeysValues {
             .for_each(|(h, out)| {
                 for (i, row) in out.chunks_exact_mut(steps).enumerate() {
                     if i < width {
-                        pack_row(isa, values.row(h * width + i), row, compute)
+                        pack_row(isa, values.row(h * width + i), row, compute);
                     } else {
-                        row.fill(0)
+                        row.fill(0);
                     }
                 }
             });
@@ -166,7 +166,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
     let compute = kv.compute;
     // A head's channels have to start at a step.
     assert!(
-        kv.width % compute.per_step() == 0,
+        kv.width.is_multiple_of(compute.per_step()),
         "an odd head width has no bfloat16 path"
     );
     let (isa, width) = (ctx.isa, kv.width);

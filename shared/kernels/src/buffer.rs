@@ -31,16 +31,15 @@ impl Pool {
         let best = (0..free.len())
             .filter(|&i| free[i].len() >= bytes && free[i].len() <= 2 * bytes)
             .min_by_key(|&i| free[i].len());
-        let map = match best {
-            Some(i) => free.swap_remove(i),
-            None => {
-                drop(free);
-                let map = MmapMut::map_anon(bytes)
-                    .unwrap_or_else(|e| panic!("no memory for {bytes} bytes: {e}"));
-                #[cfg(target_os = "linux")]
-                let _ = map.advise(Advice::HugePage); // a hint: without it only page faults are dearer
-                map
-            }
+        let map = if let Some(i) = best {
+            free.swap_remove(i)
+        } else {
+            drop(free);
+            let map = MmapMut::map_anon(bytes)
+                .unwrap_or_else(|e| panic!("no memory for {bytes} bytes: {e}"));
+            #[cfg(target_os = "linux")]
+            let _ = map.advise(Advice::HugePage); // a hint: without it only page faults are dearer
+            map
         };
         Buffer {
             map: Some(map),
@@ -83,6 +82,10 @@ impl Buffer {
         self.map.as_ref().expect("present until dropped")
     }
 
+    fn map_mut(&mut self) -> &mut MmapMut {
+        self.map.as_mut().expect("present until dropped")
+    }
+
     /// As bits.
     pub fn as_u32(&self) -> &[u32] {
         // SAFETY: a map is page aligned and holds at least `len` 4-byte elements; every bit pattern is a u32.
@@ -91,9 +94,9 @@ impl Buffer {
 
     /// As bits, to write.
     pub fn as_u32_mut(&mut self) -> &mut [u32] {
-        let map = self.map.as_mut().expect("present until dropped");
+        let len = self.len;
         // SAFETY: as in `as_u32`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.map_mut().as_mut_ptr().cast(), len) }
     }
 
     /// As floats.
@@ -104,9 +107,9 @@ impl Buffer {
 
     /// As floats, to write.
     pub fn as_f32_mut(&mut self) -> &mut [f32] {
-        let map = self.map.as_mut().expect("present until dropped");
+        let len = self.len;
         // SAFETY: as in `as_f32`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.map_mut().as_mut_ptr().cast(), len) }
     }
 }
 

@@ -107,7 +107,7 @@ fn fill(
     out: &mut [u32],
     room: &mut [f32],
 ) {
-    debug_assert!(steps.start % TAPS == 0 && steps.end % TAPS == 0);
+    debug_assert!(steps.start.is_multiple_of(TAPS) && steps.end.is_multiple_of(TAPS));
     let per = compute.per_step();
     let bytes = w.part(row, steps.start * per, (steps.end * per).min(w.cols));
     match compute {

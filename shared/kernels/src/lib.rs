@@ -1,5 +1,9 @@
 //! CPU kernels of the SDXL networks: matrix product, convolution, norms, attention.
-#![deny(unsafe_op_in_unsafe_fn)]
+//!
+//! `README.md` beside this crate says how numbers lie in memory and how a product runs.
+
+// Bodies of `per_isa!` have to be compiled inside each function that enables an instruction set.
+#![allow(clippy::inline_always)]
 
 pub mod arch;
 mod attention;
@@ -22,7 +26,7 @@ pub use buffer::{Buffer, Pool};
 pub use conv::{Window, conv3x3, gather};
 pub use float::{Float, Matrix, to_f32};
 pub use isa::Isa;
-pub use linear::{linear, linear_add, linear_geglu, linear_panels, linear_vector};
+pub use linear::{Left, linear, linear_add, linear_geglu, linear_panels, linear_vector};
 pub use map::{concat, upsample_nearest};
 pub use math::{Activation, activate, add, soft_clamp};
 pub use norm::{GroupNorm, layer_norm};

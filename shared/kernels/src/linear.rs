@@ -13,28 +13,67 @@ use std::ops::Range;
 /// Steps widened at a time: a panel of them fills about three quarters of a first-level cache of 32 KiB.
 const BLOCK: usize = 128;
 
-fn product<'a>(
-    ctx: &Context,
-    x: &'a Panels,
-    offsets: &'a [u32],
-    rows: usize,
-    parts: usize,
-) -> Product<'a> {
-    Product {
-        isa: ctx.isa,
-        compute: x.compute,
-        a: x.data.as_u32(),
-        panel_pitch: Some(x.steps() * PANEL),
-        positions: x.positions,
-        offsets,
-        block: BLOCK,
-        rows,
-        parts,
+/// The left operand of a product, where it lies.
+#[derive(Debug)]
+pub struct Left<'a> {
+    data: &'a [u32],
+    panel_pitch: Option<usize>,
+    offsets: Vec<u32>,
+    channels: usize,
+    positions: usize,
+    compute: Compute,
+}
+
+impl<'a> From<&'a Panels> for Left<'a> {
+    fn from(x: &'a Panels) -> Self {
+        Self {
+            data: x.data.as_u32(),
+            panel_pitch: Some(x.steps() * PANEL),
+            offsets: (0..x.steps()).map(|s| (s * PANEL) as u32).collect(),
+            channels: x.channels,
+            positions: x.positions,
+            compute: x.compute,
+        }
     }
 }
 
-fn offsets(x: &Panels) -> Vec<u32> {
-    (0..x.steps()).map(|s| (s * PANEL) as u32).collect()
+/// float32 needs no packing: a row of a value is a step. Not for a single position, whose rows have no room for a
+/// vector.
+impl<'a> From<&'a Planes> for Left<'a> {
+    fn from(x: &'a Planes) -> Self {
+        Self {
+            data: x.data.as_u32(),
+            panel_pitch: None,
+            offsets: (0..x.channels).map(|c| (c * x.pitch) as u32).collect(),
+            channels: x.channels,
+            positions: x.positions,
+            compute: Compute::F32,
+        }
+    }
+}
+
+impl Left<'_> {
+    fn product(&self, ctx: &Context, rows: usize, parts: usize) -> Product<'_> {
+        Product {
+            isa: ctx.isa,
+            compute: self.compute,
+            a: self.data,
+            panel_pitch: self.panel_pitch,
+            positions: self.positions,
+            offsets: &self.offsets,
+            block: BLOCK,
+            rows,
+            parts,
+        }
+    }
+
+    fn check(&self, w: Matrix<'_>, bias: Option<&[f32]>) {
+        assert_eq!(self.channels, w.cols, "inputs of a linear layer");
+        assert!(
+            bias.is_none_or(|b| b.len() == w.rows),
+            "bias of a linear layer"
+        );
+    }
 }
 
 /// Widens steps of a row of `w`.
@@ -51,24 +90,16 @@ fn fill(
     to_steps(ctx.isa, compute, w.float, bytes, out);
 }
 
-fn check(x: &Panels, w: Matrix<'_>, bias: Option<&[f32]>) {
-    assert_eq!(x.channels, w.cols, "inputs of a linear layer");
-    assert!(
-        bias.is_none_or(|b| b.len() == w.rows),
-        "bias of a linear layer"
-    );
-}
-
 fn into_planes(
     ctx: &Context,
-    x: &Panels,
+    x: &Left<'_>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
     act: Activation,
     add: bool,
     out: &mut Planes,
 ) {
-    check(x, w, bias);
+    x.check(w, bias);
     assert_eq!(
         (out.channels, out.positions),
         (w.rows, x.positions),
@@ -82,8 +113,7 @@ fn into_planes(
         add,
         activation: act,
     };
-    let offsets = offsets(x);
-    product(ctx, x, &offsets, w.rows, 1).run(
+    x.product(ctx, w.rows, 1).run(
         |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
         |rows, panel, sums| {
             let mut runs = Vec::with_capacity(1);
@@ -97,44 +127,53 @@ fn into_planes(
 ///
 /// # Panics
 /// If the shapes do not agree, here and below.
-pub fn linear(
+pub fn linear<'a>(
     ctx: &Context,
-    x: &Panels,
+    x: impl Into<Left<'a>>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
     activation: Activation,
 ) -> Planes {
+    let x = &x.into();
     let mut out = Planes::take(ctx, w.rows, x.positions);
     into_planes(ctx, x, w, bias, activation, false, &mut out);
     out
 }
 
 /// `residual + W x + b`.
-pub fn linear_add(
+pub fn linear_add<'a>(
     ctx: &Context,
-    x: &Panels,
+    x: impl Into<Left<'a>>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
     mut residual: Planes,
 ) -> Planes {
-    into_planes(ctx, x, w, bias, Activation::Identity, true, &mut residual);
+    into_planes(
+        ctx,
+        &x.into(),
+        w,
+        bias,
+        Activation::Identity,
+        true,
+        &mut residual,
+    );
     residual
 }
 
 /// `activation(W x + b)` as the operand of the next layer.
-pub fn linear_panels(
+pub fn linear_panels<'a>(
     ctx: &Context,
-    x: &Panels,
+    x: impl Into<Left<'a>>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
     activation: Activation,
 ) -> Panels {
-    check(x, w, bias);
+    let x = &x.into();
+    x.check(w, bias);
     let mut out = Panels::take(ctx, w.rows, x.positions, x.compute);
     let steps = out.steps();
     let shared = Shared::new(out.data.as_u32_mut());
-    let offsets = offsets(x);
-    product(ctx, x, &offsets, w.rows, 1).run(
+    x.product(ctx, w.rows, 1).run(
         |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
         |rows, panel, sums| {
             let compute = x.compute;
@@ -156,14 +195,19 @@ pub fn linear_panels(
 }
 
 /// GEGLU: with `(value, gate)` the halves of `W x + b`, `value * gelu(gate)`, as the operand of the next layer.
-pub fn linear_geglu(ctx: &Context, x: &Panels, w: Matrix<'_>, bias: Option<&[f32]>) -> Panels {
-    check(x, w, bias);
+pub fn linear_geglu<'a>(
+    ctx: &Context,
+    x: impl Into<Left<'a>>,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+) -> Panels {
+    let x = &x.into();
+    x.check(w, bias);
     let half = w.rows / 2;
     let mut out = Panels::take(ctx, half, x.positions, x.compute);
     let steps = out.steps();
     let shared = Shared::new(out.data.as_u32_mut());
-    let offsets = offsets(x);
-    product(ctx, x, &offsets, half, 2).run(
+    x.product(ctx, half, 2).run(
         |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
         |rows, panel, sums| {
             let compute = x.compute;
@@ -247,6 +291,9 @@ fn dot(isa, a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// `activation(W x + b)` for one position: as fast as the weights can be read. Products are float32.
+///
+/// # Panics
+/// If the shapes do not agree.
 pub fn linear_vector(
     ctx: &Context,
     x: &[f32],

@@ -123,7 +123,11 @@ impl GroupNorm {
         groups: usize,
         eps: f32,
     ) -> Self {
-        assert!(x.channels % groups == 0 && weight.len() == x.channels && bias.len() == x.channels);
+        assert!(
+            x.channels.is_multiple_of(groups)
+                && weight.len() == x.channels
+                && bias.len() == x.channels
+        );
         let isa = ctx.isa;
         let moments: Vec<(f64, f64)> = (0..x.channels)
             .into_par_iter()

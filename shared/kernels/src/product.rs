@@ -54,9 +54,13 @@ impl Product<'_> {
                     panel * pitch
                 })
         };
-        let reach = self.offsets.iter().max().map_or(0, |&o| o as usize) + PANEL;
+        let farthest = self.offsets.iter().max().map_or(0, |&o| o as usize);
+        let end = |panel| {
+            let width = panel_range(self.positions, panel).len();
+            begin(panel) + farthest + width.next_multiple_of(LANES)
+        };
         assert!(
-            self.a.len() >= begin(panels - 1) + reach,
+            (0..panels).all(|panel| end(panel) <= self.a.len()),
             "operand too short"
         );
         let threads = rayon::current_num_threads();
@@ -105,7 +109,7 @@ impl Product<'_> {
                                         .as_mut_ptr(),
                                     accumulate: start > 0,
                                 };
-                                // SAFETY: `a` reaches far enough by the assertion above, `w` holds `height` rows of
+                                // SAFETY: `a` reaches far enough for every panel by the assertion above, `w` holds `height` rows of
                                 // `stride` elements, `c` was sliced to size, and `tiles` checked the instruction set.
                                 unsafe { kernel(&tile) };
                             }

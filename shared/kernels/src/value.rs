@@ -110,6 +110,7 @@ impl Planes {
     }
 
     /// A copy.
+    #[must_use]
     pub fn copy(&self, ctx: &Context) -> Self {
         let mut out = Self::take(ctx, self.channels, self.positions);
         out.data_mut()
@@ -324,9 +325,9 @@ impl Padded {
                         Compute::Bf16 => {
                             fill(2 * s, low);
                             if 2 * s + 1 < channels {
-                                fill(2 * s + 1, high)
+                                fill(2 * s + 1, high);
                             } else {
-                                high.fill(0.0)
+                                high.fill(0.0);
                             }
                         }
                     }
@@ -343,7 +344,7 @@ impl Padded {
     pub fn pack(ctx: &Context, x: &Planes, height: usize, width: usize, compute: Compute) -> Self {
         assert_eq!(x.positions, height * width);
         Self::build(ctx, [x.channels, height, width], compute, |c, out| {
-            out.copy_from_slice(x.row(c))
+            out.copy_from_slice(x.row(c));
         })
     }
 
@@ -383,7 +384,7 @@ fn unpack_row(step: &[u32], c: usize, compute: Compute, out: &mut [f32]) {
     for (o, bits) in out.iter_mut().zip(step) {
         *o = f32::from_bits(match compute {
             Compute::F32 => *bits,
-            Compute::Bf16 if c % 2 == 0 => bits << 16,
+            Compute::Bf16 if c.is_multiple_of(2) => bits << 16,
             Compute::Bf16 => bits & 0xffff_0000,
         });
     }

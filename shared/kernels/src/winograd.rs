@@ -190,7 +190,7 @@ fn gather(
     out: &mut [f32],
 ) {
     let row = x.width + 1;
-    let plane = &x.data.as_f32()[c * x.pitch..][..(x.height + 2) * row + 1];
+    let plane = &x.data.as_f32()[c * x.pitch..][..=((x.height + 2) * row)];
     let mut done = 0;
     while done < lanes {
         let (ty, tx) = ((first + done) / across, (first + done) % across);

@@ -136,6 +136,17 @@ fn linear_layers() {
                         &format!("{what} {act:?} packed"),
                     );
                 }
+                if compute == Compute::F32 {
+                    let planes = Planes::from_tokens(&ctx, &x, tokens, inputs);
+                    let ours = turbo_kernels::linear(
+                        &ctx,
+                        &planes,
+                        matrix,
+                        Some(&b),
+                        Activation::Identity,
+                    );
+                    close(&ours.to_tokens(), &plain, 2e-6, &format!("{what} unpacked"));
+                }
                 let residual = r.any(tokens * outputs);
                 let expected: Vec<f64> = plain
                     .iter()

@@ -8,7 +8,9 @@ use crate::backend::{Activation, Affine, Backend, Window};
 use crate::{DType, Error, Result};
 use std::ops::Deref;
 use std::sync::Arc;
-use turbo_kernels::{self as kernels, Compute, Context, Float, GroupNorm, Isa, Matrix, Padded, Panels, Planes};
+use turbo_kernels::{
+    self as kernels, Compute, Context, Float, GroupNorm, Isa, Left, Matrix, Padded, Panels, Planes,
+};
 use turbo_weights::{Dtype, Weight};
 
 /// The CPU, with a type in which products are formed.
@@ -37,6 +39,17 @@ enum Form {
     Panels(Panels),
     /// What 3x3 convolutions read.
     Padded(Padded),
+}
+
+impl Form {
+    /// The operand of a linear layer, which [`Cpu::left`] gives.
+    fn left(&self) -> Left<'_> {
+        match self {
+            Self::Planes(p) => p.into(),
+            Self::Panels(p) => p.into(),
+            Self::Padded(_) => unreachable!("`Cpu::left` gives none"),
+        }
+    }
 }
 
 /// A form that was there, or one made for the occasion.
@@ -86,7 +99,12 @@ fn matrix(weight: &Weight) -> Matrix<'_> {
         Dtype::BF16 => Float::Bf16,
     };
     let rows = weight.shape()[0];
-    Matrix::new(weight.bytes(), float, rows, weight.shape()[1..].iter().product())
+    Matrix::new(
+        weight.bytes(),
+        float,
+        rows,
+        weight.shape()[1..].iter().product(),
+    )
 }
 
 fn activation(activation: Activation) -> kernels::Activation {
@@ -126,8 +144,15 @@ impl Cpu {
 
     /// A given instruction set.
     pub fn with_isa(isa: Isa, bf16: bool) -> Self {
-        let compute = if bf16 && isa.has_bf16() { Compute::Bf16 } else { Compute::F32 };
-        Self { ctx: Context::new(isa), compute }
+        let compute = if bf16 && isa.has_bf16() {
+            Compute::Bf16
+        } else {
+            Compute::F32
+        };
+        Self {
+            ctx: Context::new(isa),
+            compute,
+        }
     }
 
     /// Instruction set and type of products, for messages: `avx512-bf16, bf16`.
@@ -147,17 +172,30 @@ impl Cpu {
         }
     }
 
-    fn panels<'a>(&self, x: &'a CpuTensor) -> As<'a, Panels> {
+    /// What linear layers read: a float32 value as it is, or an operand.
+    fn left<'a>(&self, x: &'a CpuTensor) -> As<'a, Form> {
         match &*x.form {
-            Form::Panels(p) => As::Is(p),
-            _ => As::Made(Panels::pack(&self.ctx, &self.planes(x), self.compute)),
+            Form::Panels(_) => As::Is(&x.form),
+            // One token is laid out without room for a vector.
+            Form::Planes(p) if self.compute == Compute::F32 && p.positions > 1 => As::Is(&x.form),
+            _ => As::Made(Form::Panels(Panels::pack(
+                &self.ctx,
+                &self.planes(x),
+                self.compute,
+            ))),
         }
     }
 
     fn padded<'a>(&self, x: &'a CpuTensor) -> As<'a, Padded> {
         match &*x.form {
             Form::Padded(p) => As::Is(p),
-            _ => As::Made(Padded::pack(&self.ctx, &self.planes(x), x.height, x.width, self.compute)),
+            _ => As::Made(Padded::pack(
+                &self.ctx,
+                &self.planes(x),
+                x.height,
+                x.width,
+                self.compute,
+            )),
         }
     }
 
@@ -176,21 +214,33 @@ impl Cpu {
     }
 
     /// Changes every channel of `x`.
-    fn change(&self, x: CpuTensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<CpuTensor> {
+    fn change(&self, x: CpuTensor, f: impl Fn(usize, &mut [f32]) + Sync) -> CpuTensor {
         let (height, width, tokens) = (x.height, x.width, x.tokens);
         let mut planes = self.owned(x);
         planes.for_each_channel(f);
-        Ok(CpuTensor { form: Arc::new(Form::Planes(planes)), height, width, tokens })
+        CpuTensor {
+            form: Arc::new(Form::Planes(planes)),
+            height,
+            width,
+            tokens,
+        }
     }
 
     fn tokens_of(planes: Planes) -> CpuTensor {
         let height = planes.positions;
-        CpuTensor { form: Arc::new(Form::Planes(planes)), height, width: 1, tokens: true }
+        CpuTensor {
+            form: Arc::new(Form::Planes(planes)),
+            height,
+            width: 1,
+            tokens: true,
+        }
     }
 
     /// A linear layer on one token, where reading the weights is all the work.
     fn vector(&self, x: &CpuTensor, layer: &Linear, act: Activation) -> Option<Planes> {
-        let Form::Planes(x) = &*x.form else { return None };
+        let Form::Planes(x) = &*x.form else {
+            return None;
+        };
         if x.positions != 1 {
             return None;
         }
@@ -207,12 +257,22 @@ impl Cpu {
 
 impl CpuTensor {
     fn map(planes: Planes, height: usize, width: usize) -> Self {
-        Self { form: Arc::new(Form::Planes(planes)), height, width, tokens: false }
+        Self {
+            form: Arc::new(Form::Planes(planes)),
+            height,
+            width,
+            tokens: false,
+        }
     }
 
     /// The same shape around another form.
     fn with(&self, form: Form) -> Self {
-        Self { form: Arc::new(form), height: self.height, width: self.width, tokens: self.tokens }
+        Self {
+            form: Arc::new(form),
+            height: self.height,
+            width: self.width,
+            tokens: self.tokens,
+        }
     }
 }
 
@@ -231,21 +291,39 @@ impl Backend for Cpu {
     }
 
     fn load_linear(&self, affine: Affine) -> Result<Linear> {
-        Ok(Linear { bias: affine.bias.map(|b| b.to_f32()), weight: affine.weight })
+        Ok(Linear {
+            bias: affine.bias.map(|b| b.to_f32()),
+            weight: affine.weight,
+        })
     }
 
     fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Conv2d> {
         let kernel = affine.weight.shape()[2];
-        let window = kernels::Window { kernel, stride: window.stride, padding: window.padding };
-        Ok(Conv2d { bias: affine.bias.map(|b| b.to_f32()), weight: affine.weight, window })
+        let window = kernels::Window {
+            kernel,
+            stride: window.stride,
+            padding: window.padding,
+        };
+        Ok(Conv2d {
+            bias: affine.bias.map(|b| b.to_f32()),
+            weight: affine.weight,
+            window,
+        })
     }
 
     fn load_norm(&self, weight: Weight, bias: Weight, groups: usize, eps: f32) -> Result<Norm> {
-        Ok(Norm { weight: weight.to_f32(), bias: bias.to_f32(), groups, eps })
+        Ok(Norm {
+            weight: weight.to_f32(),
+            bias: bias.to_f32(),
+            groups,
+            eps,
+        })
     }
 
     fn tokens(&self, data: &[f32], tokens: usize, channels: usize) -> Result<CpuTensor> {
-        Ok(Self::tokens_of(Planes::from_tokens(&self.ctx, data, tokens, channels)))
+        Ok(Self::tokens_of(Planes::from_tokens(
+            &self.ctx, data, tokens, channels,
+        )))
     }
 
     fn map(&self, data: &[f32], channels: usize, height: usize, width: usize) -> Result<CpuTensor> {
@@ -255,7 +333,11 @@ impl Backend for Cpu {
 
     fn to_host(&self, x: &CpuTensor) -> Result<Vec<f32>> {
         let planes = self.planes(x);
-        Ok(if x.tokens { planes.to_tokens() } else { planes.to_channels() })
+        Ok(if x.tokens {
+            planes.to_tokens()
+        } else {
+            planes.to_channels()
+        })
     }
 
     fn size(&self, x: &CpuTensor) -> (usize, usize) {
@@ -264,42 +346,71 @@ impl Backend for Cpu {
 
     fn embed(&self, table: &Weight, ids: &[u32]) -> Result<CpuTensor> {
         let channels = table.shape()[1];
-        let rows: Vec<f32> =
-            ids.iter().flat_map(|&id| table.rows(id as usize, id as usize + 1).to_f32()).collect();
+        let rows: Vec<f32> = ids
+            .iter()
+            .flat_map(|&id| table.rows(id as usize, id as usize + 1).to_f32())
+            .collect();
         self.tokens(&rows, ids.len(), channels)
     }
 
     fn add(&self, x: CpuTensor, y: &CpuTensor) -> Result<CpuTensor> {
         let planes = self.planes(y);
-        self.change(x, |c, row| kernels::add(self.ctx.isa, row, planes.row(c)))
+        Ok(self.change(x, |c, row| kernels::add(self.ctx.isa, row, planes.row(c))))
     }
 
     fn activate(&self, x: CpuTensor, act: Activation) -> Result<CpuTensor> {
-        self.change(x, |_, row| kernels::activate(self.ctx.isa, row, activation(act)))
+        Ok(self.change(x, |_, row| {
+            kernels::activate(self.ctx.isa, row, activation(act));
+        }))
     }
 
     fn soft_clamp(&self, x: CpuTensor) -> Result<CpuTensor> {
-        self.change(x, |_, row| kernels::soft_clamp(self.ctx.isa, row, 3.0))
+        Ok(self.change(x, |_, row| kernels::soft_clamp(self.ctx.isa, row, 3.0)))
     }
 
     fn layer_norm(&self, x: &CpuTensor, norm: &Norm) -> Result<CpuTensor> {
         let planes = self.planes(x);
         if planes.positions == 1 {
-            let group = GroupNorm::measure(&self.ctx, &planes, &norm.weight, &norm.bias, 1, norm.eps);
-            return Ok(x.with(Form::Planes(group.planes(&self.ctx, &planes, kernels::Activation::Identity))));
+            let group =
+                GroupNorm::measure(&self.ctx, &planes, &norm.weight, &norm.bias, 1, norm.eps);
+            return Ok(x.with(Form::Planes(group.planes(
+                &self.ctx,
+                &planes,
+                kernels::Activation::Identity,
+            ))));
         }
-        let out = kernels::layer_norm(&self.ctx, &planes, &norm.weight, &norm.bias, norm.eps, self.compute);
+        let out = kernels::layer_norm(
+            &self.ctx,
+            &planes,
+            &norm.weight,
+            &norm.bias,
+            norm.eps,
+            self.compute,
+        );
         Ok(x.with(Form::Panels(out)))
     }
 
     fn group_norm(&self, x: &CpuTensor, norm: &Norm, act: Activation) -> Result<CpuTensor> {
         let planes = self.planes(x);
-        let group = GroupNorm::measure(&self.ctx, &planes, &norm.weight, &norm.bias, norm.groups, norm.eps);
+        let group = GroupNorm::measure(
+            &self.ctx,
+            &planes,
+            &norm.weight,
+            &norm.bias,
+            norm.groups,
+            norm.eps,
+        );
         // With an activation a convolution follows, without one a projection does.
         Ok(x.with(if act == Activation::Identity {
             Form::Panels(group.panels(&self.ctx, &planes, self.compute))
         } else {
-            Form::Padded(group.padded(&self.ctx, &planes, [x.height, x.width], activation(act), self.compute))
+            Form::Padded(group.padded(
+                &self.ctx,
+                &planes,
+                [x.height, x.width],
+                activation(act),
+                self.compute,
+            ))
         }))
     }
 
@@ -307,24 +418,48 @@ impl Backend for Cpu {
         if let Some(out) = self.vector(x, layer, act) {
             return Ok(x.with(Form::Planes(out)));
         }
-        let (panels, w, bias) = (self.panels(x), matrix(&layer.weight), layer.bias.as_deref());
+        let left = self.left(x);
+        let (w, bias) = (matrix(&layer.weight), layer.bias.as_deref());
         // With an activation another layer follows.
         Ok(x.with(if act == Activation::Identity {
-            Form::Planes(kernels::linear(&self.ctx, &panels, w, bias, activation(act)))
+            Form::Planes(kernels::linear(
+                &self.ctx,
+                left.left(),
+                w,
+                bias,
+                activation(act),
+            ))
         } else {
-            Form::Panels(kernels::linear_panels(&self.ctx, &panels, w, bias, activation(act)))
+            Form::Panels(kernels::linear_panels(
+                &self.ctx,
+                left.left(),
+                w,
+                bias,
+                activation(act),
+            ))
         }))
     }
 
     fn linear_add(&self, x: &CpuTensor, layer: &Linear, residual: CpuTensor) -> Result<CpuTensor> {
         let residual = self.owned(residual);
-        let panels = self.panels(x);
-        let out = kernels::linear_add(&self.ctx, &panels, matrix(&layer.weight), layer.bias.as_deref(), residual);
+        let left = self.left(x);
+        let out = kernels::linear_add(
+            &self.ctx,
+            left.left(),
+            matrix(&layer.weight),
+            layer.bias.as_deref(),
+            residual,
+        );
         Ok(x.with(Form::Planes(out)))
     }
 
     fn linear_geglu(&self, x: &CpuTensor, layer: &Linear) -> Result<CpuTensor> {
-        let out = kernels::linear_geglu(&self.ctx, &self.panels(x), matrix(&layer.weight), layer.bias.as_deref());
+        let out = kernels::linear_geglu(
+            &self.ctx,
+            self.left(x).left(),
+            matrix(&layer.weight),
+            layer.bias.as_deref(),
+        );
         Ok(x.with(Form::Panels(out)))
     }
 
@@ -349,19 +484,41 @@ impl Backend for Cpu {
         let bias = bias.as_deref();
         let residual = residual.map(|r| self.owned(r));
         let [height, width] = layer.window.output(x.height, x.width);
-        let out = if layer.window == (kernels::Window { kernel: 3, stride: 1, padding: [1; 4] }) {
+        let out = if layer.window
+            == (kernels::Window {
+                kernel: 3,
+                stride: 1,
+                padding: [1; 4],
+            }) {
             kernels::conv3x3(&self.ctx, &self.padded(x), w, bias, residual)
         } else {
-            let one = layer.window == kernels::Window { kernel: 1, stride: 1, padding: [0; 4] };
-            let panels = if one {
-                self.panels(x)
+            let one = layer.window
+                == kernels::Window {
+                    kernel: 1,
+                    stride: 1,
+                    padding: [0; 4],
+                };
+            let left = if one {
+                self.left(x)
             } else {
                 let size = [x.height, x.width];
-                As::Made(kernels::gather(&self.ctx, &self.planes(x), size, layer.window, self.compute))
+                As::Made(Form::Panels(kernels::gather(
+                    &self.ctx,
+                    &self.planes(x),
+                    size,
+                    layer.window,
+                    self.compute,
+                )))
             };
             match residual {
-                Some(r) => kernels::linear_add(&self.ctx, &panels, w, bias, r),
-                None => kernels::linear(&self.ctx, &panels, w, bias, kernels::Activation::Identity),
+                Some(r) => kernels::linear_add(&self.ctx, left.left(), w, bias, r),
+                None => kernels::linear(
+                    &self.ctx,
+                    left.left(),
+                    w,
+                    bias,
+                    kernels::Activation::Identity,
+                ),
             }
         };
         Ok(CpuTensor::map(out, height, width))
@@ -370,8 +527,19 @@ impl Backend for Cpu {
     fn upsample_nearest(&self, x: &CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
         // A convolution follows, always.
         let planes = self.planes(x);
-        let out = Padded::pack_upsampled(&self.ctx, &planes, [x.height, x.width], [height, width], self.compute);
-        Ok(CpuTensor { form: Arc::new(Form::Padded(out)), height, width, tokens: false })
+        let out = Padded::pack_upsampled(
+            &self.ctx,
+            &planes,
+            [x.height, x.width],
+            [height, width],
+            self.compute,
+        );
+        Ok(CpuTensor {
+            form: Arc::new(Form::Padded(out)),
+            height,
+            width,
+            tokens: false,
+        })
     }
 
     fn concat_channels(&self, a: CpuTensor, b: CpuTensor) -> Result<CpuTensor> {
@@ -380,21 +548,47 @@ impl Backend for Cpu {
     }
 
     fn map_to_tokens(&self, x: CpuTensor) -> Result<CpuTensor> {
-        Ok(CpuTensor { height: x.height * x.width, width: 1, form: x.form, tokens: true })
+        Ok(CpuTensor {
+            height: x.height * x.width,
+            width: 1,
+            form: x.form,
+            tokens: true,
+        })
     }
 
     fn tokens_to_map(&self, x: CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
-        Ok(CpuTensor { form: x.form, height, width, tokens: false })
+        Ok(CpuTensor {
+            form: x.form,
+            height,
+            width,
+            tokens: false,
+        })
     }
 
-    fn keys_values(&self, keys: CpuTensor, values: CpuTensor, heads: usize) -> Result<kernels::KeysValues> {
+    fn keys_values(
+        &self,
+        keys: CpuTensor,
+        values: CpuTensor,
+        heads: usize,
+    ) -> Result<kernels::KeysValues> {
         let (keys, values) = (self.planes(&keys), self.planes(&values));
         // bfloat16 comes in pairs, which must not straddle two heads.
-        let compute = if (keys.channels / heads).is_multiple_of(2) { self.compute } else { Compute::F32 };
-        Ok(kernels::KeysValues::pack(&self.ctx, &keys, &values, heads, compute))
+        let compute = if (keys.channels / heads).is_multiple_of(2) {
+            self.compute
+        } else {
+            Compute::F32
+        };
+        Ok(kernels::KeysValues::pack(
+            &self.ctx, &keys, &values, heads, compute,
+        ))
     }
 
-    fn attention(&self, queries: CpuTensor, kv: &kernels::KeysValues, causal: bool) -> Result<CpuTensor> {
+    fn attention(
+        &self,
+        queries: CpuTensor,
+        kv: &kernels::KeysValues,
+        causal: bool,
+    ) -> Result<CpuTensor> {
         let out = kernels::attention(&self.ctx, &self.planes(&queries), kv, causal);
         Ok(queries.with(Form::Panels(out)))
     }

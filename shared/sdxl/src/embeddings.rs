@@ -70,7 +70,7 @@ mod tests {
         let e = get_timestep_embedding(999., 4, true, 0.);
         // Frequencies 1 and 0.01: angles 999 and 9.99.
         let expected = [
-            0.999_649_8,  // cos 999
+            0.999_649_8,   // cos 999
             -0.844_469_8,  // cos 9.99
             -0.026_460_75, // sin 999
             -0.535_603_1,  // sin 9.99

@@ -23,9 +23,17 @@ pub(crate) struct Case {
 /// All of them.
 pub(crate) fn cases() -> Vec<Case> {
     let cases = &golden_cases("tiny")["cases"]["image"];
-    let cases = cases.as_array().expect("a list").iter().cloned().enumerate();
+    let cases = cases
+        .as_array()
+        .expect("a list")
+        .iter()
+        .cloned()
+        .enumerate();
     // Other kinds start from a picture.
-    cases.filter(|(_, value)| value.get("kind").is_none()).map(|(index, value)| Case { index, value }).collect()
+    cases
+        .filter(|(_, value)| value.get("kind").is_none())
+        .map(|(index, value)| Case { index, value })
+        .collect()
 }
 
 impl Case {
@@ -36,7 +44,9 @@ impl Case {
     pub(crate) fn encode_text(&self, model: &Path, flags: &str) -> Stage {
         let mut stage = tool("encode-text", flags).model(model);
         if let Some(negative) = self.value.get("negative_prompt") {
-            stage = stage.arg("--negative-prompt").arg(negative.as_str().expect("text"));
+            stage = stage
+                .arg("--negative-prompt")
+                .arg(negative.as_str().expect("text"));
         }
         stage.arg("--").arg(self.prompt())
     }
@@ -71,14 +81,27 @@ pub(crate) fn compare(what: &str, latents: &[u8], png: &[u8], expected: [&Tensor
     let e = relative_error(&latents, &expected[0].f32());
 
     let picture = &pictures(png)[0];
-    let [.., height, width, _] = expected[1].shape[..] else { panic!("pixels have height, width and channels") };
+    let [.., height, width, _] = expected[1].shape[..] else {
+        panic!("pixels have height, width and channels")
+    };
     assert_eq!((picture.height, picture.width), (height, width), "{what}");
     let expected = expected[1].u8();
     let share = share_off_by_more_than_one(&picture.pixels, &expected);
-    let worst = picture.pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
-    println!("{what}: latents e = {e:.1e}; pixels: worst {} of 255, {share:.5} off by more than 1", worst.unwrap_or(0));
+    let worst = picture
+        .pixels
+        .iter()
+        .zip(&expected)
+        .map(|(a, b)| a.abs_diff(*b))
+        .max();
+    println!(
+        "{what}: latents e = {e:.1e}; pixels: worst {} of 255, {share:.5} off by more than 1",
+        worst.unwrap_or(0)
+    );
     assert!(e <= LATENTS, "{what}: latents: e = {e}");
-    assert!(share <= PIXELS, "{what}: share of pixels off by more than 1: {share}");
+    assert!(
+        share <= PIXELS,
+        "{what}: share of pixels off by more than 1: {share}"
+    );
 }
 
 fn expected(golden: &HashMap<String, Tensor>, index: usize) -> [&Tensor; 2] {
@@ -94,11 +117,19 @@ fn whole_runs_are_diffusers() {
     let (model, golden, cases) = (tiny(), golden("tiny"), cases());
     assert_eq!(cases.len(), 8);
     for case in cases {
-        let made = [case.encode_text(&model, "--dtype f32"), case.denoise("--dtype f32")];
+        let made = [
+            case.encode_text(&model, "--dtype f32"),
+            case.denoise("--dtype f32"),
+        ];
         let latents = pipe(made.clone()).run();
         let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
         let png = pipe(made.into_iter().chain(rest)).run();
-        compare(&format!("image {}", case.index), latents.ok(), png.ok(), expected(&golden, case.index));
+        compare(
+            &format!("image {}", case.index),
+            latents.ok(),
+            png.ok(),
+            expected(&golden, case.index),
+        );
     }
 }
 
@@ -111,7 +142,12 @@ fn runs_from_embeddings_are_diffusers() {
         let latents = pipe([denoise]).input(embeddings(&[0], &[])).run();
         let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
         let png = pipe(rest).input(latents.ok()).run();
-        compare(&format!("image {} from embeddings", case.index), latents.ok(), png.ok(), expected(&golden, case.index));
+        compare(
+            &format!("image {} from embeddings", case.index),
+            latents.ok(),
+            png.ok(),
+            expected(&golden, case.index),
+        );
     }
 }
 
@@ -122,7 +158,12 @@ fn text_embeddings_are_diffusers() {
     }
     let (model, golden) = (tiny(), golden("tiny"));
     let cases = golden_cases("tiny");
-    for (index, case) in cases["cases"]["text"].as_array().expect("a list").iter().enumerate() {
+    for (index, case) in cases["cases"]["text"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .enumerate()
+    {
         let mut stage = tool("encode-text", "--dtype f32").model(&model);
         if let Some(prompt) = case.get("prompt_2") {
             stage = stage.arg("--prompt-2").arg(prompt.as_str().expect("text"));
@@ -136,7 +177,10 @@ fn text_embeddings_are_diffusers() {
         assert_eq!(frame.header.get("prompt"), Some(prompt));
         for name in [names::PROMPT_EMBEDS, names::POOLED_PROMPT_EMBEDS] {
             let expected = &golden[&format!("text/{index}/{name}")];
-            assert_eq!(frame.header.tensor(name).expect("is there").shape, expected.shape);
+            assert_eq!(
+                frame.header.tensor(name).expect("is there").shape,
+                expected.shape
+            );
             let e = relative_error(&frame.to_f32(name).expect("f32"), &expected.f32());
             println!("text {index}: {name} e = {e:.1e}");
             assert!(e <= TEXT, "text {index}: {name}: e = {e}");
@@ -152,19 +196,33 @@ fn a_single_file_is_its_folder() {
     for case in cases().iter().skip(5).take(2) {
         let run = |model: &Path| {
             let input = if text {
-                pipe([case.encode_text(model, "--dtype f32")]).run().ok().to_vec()
+                pipe([case.encode_text(model, "--dtype f32")])
+                    .run()
+                    .ok()
+                    .to_vec()
             } else {
                 embeddings(&[0], &[])
             };
-            let latents = pipe([case.denoise("--dtype f32").model(model)]).input(input.clone()).run();
-            let image = pipe([tool("decode-latents", "--dtype f32").model(model)]).input(latents.ok()).run();
+            let latents = pipe([case.denoise("--dtype f32").model(model)])
+                .input(input.clone())
+                .run();
+            let image = pipe([tool("decode-latents", "--dtype f32").model(model)])
+                .input(latents.ok())
+                .run();
             [&input[..], latents.ok(), image.ok()].map(bodies)
         };
-        assert!(run(&folder) == run(&file), "image {}: folder and file differ", case.index);
+        assert!(
+            run(&folder) == run(&file),
+            "image {}: folder and file differ",
+            case.index
+        );
     }
 }
 
 /// What is computed; the metadata has the model's name.
 fn bodies(stream: &[u8]) -> Vec<Vec<u8>> {
-    pipeline_tests::frames(stream).iter().map(|frame| frame.body().to_vec()).collect()
+    pipeline_tests::frames(stream)
+        .iter()
+        .map(|frame| frame.body().to_vec())
+        .collect()
 }

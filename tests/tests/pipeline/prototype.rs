@@ -13,13 +13,24 @@ fn trained_pictures_are_diffusers() {
         eprintln!("skipped: {} is not there", model.display());
         return;
     }
-    let (golden, cases) = (golden(model.join("golden")), golden_cases(model.join("golden")));
+    let (golden, cases) = (
+        golden(model.join("golden")),
+        golden_cases(model.join("golden")),
+    );
     let cases = cases.as_array().expect("a list");
     assert_eq!(cases.len(), 6);
     for (index, case) in cases.iter().enumerate() {
-        let encode_text = tool("encode-text", "--dtype f32").model(&model).arg(case["prompt"].as_str().expect("text"));
+        let encode_text = tool("encode-text", "--dtype f32")
+            .model(&model)
+            .arg(case["prompt"].as_str().expect("text"));
         // No size: the checkpoint's own.
-        let denoise = tool("denoise", &format!("--dtype f32 --steps {} --seed {}", case["steps"], case["seed"]));
+        let denoise = tool(
+            "denoise",
+            &format!(
+                "--dtype f32 --steps {} --seed {}",
+                case["steps"], case["seed"]
+            ),
+        );
         let text = pipe([encode_text.clone()]).run();
         let embeddings = frame(text.ok(), Kind::TextEmbeddings);
         for name in [names::PROMPT_EMBEDS, names::POOLED_PROMPT_EMBEDS] {
@@ -34,6 +45,11 @@ fn trained_pictures_are_diffusers() {
         let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
         let png = pipe([encode_text, denoise].into_iter().chain(rest)).run();
         let expected = ["latents", "pixels"].map(|name| &golden[&format!("{index}/{name}")]);
-        compare(&format!("prototype {index}"), latents.ok(), png.ok(), expected);
+        compare(
+            &format!("prototype {index}"),
+            latents.ok(),
+            png.ok(),
+            expected,
+        );
     }
 }

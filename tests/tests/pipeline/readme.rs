@@ -1,33 +1,52 @@
 //! What README and examples tell people to type.
 
-use pipeline_tests::{TOOLS, pipe, tool};
+use pipeline_tests::{Stage, TOOLS, pictures, pipe, python, tool, tool_path};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use turbo_testkit::shared_dir;
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests lies in the project")
+}
 
 /// README and the files in examples that have commands.
 fn documents() -> Vec<PathBuf> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the project");
-    let mut found = vec![top.join("README.md")];
-    if let Ok(entries) = fs::read_dir(top.join("examples")) {
+    let mut found = vec![top().join("README.md")];
+    if let Ok(entries) = fs::read_dir(top().join("examples")) {
         let files = entries.map(|entry| entry.expect("a folder entry").path());
-        found.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md" || end == "sh")));
+        found.extend(files.filter(|path| {
+            path.extension()
+                .is_some_and(|end| end == "md" || end == "sh")
+        }));
     }
-    found.retain(|path| path.is_file());
     found
 }
 
-/// The shell lines of a document: a script's own, or those of a page's `sh` blocks. A `\` at the end joins lines.
-fn commands(path: &Path) -> Vec<String> {
+/// The shell code of a document: a script's own, or a page's `sh` blocks.
+fn blocks(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let blocks: Vec<String> = if path.extension().is_some_and(|end| end == "sh") {
-        vec![text]
-    } else {
-        text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
-    };
+    if path.extension().is_some_and(|end| end == "sh") {
+        return vec![text];
+    }
+    text.split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The shell lines of a document. A `\` at the end joins lines.
+fn commands(path: &Path) -> Vec<String> {
+    let blocks = blocks(path);
     let lines = blocks.iter().flat_map(|block| {
         let joined = block.replace("\\\n", " ");
-        joined.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        joined
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .collect::<Vec<_>>()
     });
     lines.filter(|line| !line.starts_with('#')).collect()
 }
@@ -36,12 +55,9 @@ fn commands(path: &Path) -> Vec<String> {
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
-    let mut comment = false;
-    for c in line.chars().take_while(|&c| {
-        comment |= c == '#' && quote.is_none();
-        !comment
-    }) {
+    for c in line.chars() {
         match (quote, c) {
+            (None, '#') => break,
             (Some(open), c) if c == open => quote = None,
             (None, '\'' | '"') => quote = Some(c),
             (None, '|' | ';' | '&' | '(' | ')' | '<' | '>' | '`') => {
@@ -58,19 +74,24 @@ fn words(line: &str) -> Vec<String> {
 /// Each use of a tool in a line, with its long and short flags. What a `ssh host '...'` runs is looked at too.
 fn uses(line: &str) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    let mut open = false;
+    // Whether the next word is a command, and whether the last command is a tool.
+    let (mut first, mut open) = (true, false);
     for word in words(line) {
         let name = word.rsplit('/').next().unwrap_or(&word);
         if word.contains(char::is_whitespace) && TOOLS.iter().any(|tool| word.contains(tool)) {
             found.extend(uses(&word));
-        } else if !open && (TOOLS.contains(&name) || name == "fetch-model") {
-            found.push((name.to_owned(), Vec::new()));
-            open = true;
         } else if matches!(&word[..], "|" | ";" | "&" | "(" | ")" | "`") {
-            open = false;
+            (first, open) = (true, false);
+        } else if first && (TOOLS.contains(&name) || name == "fetch-model") {
+            found.push((name.to_owned(), Vec::new()));
+            (first, open) = (false, true);
         } else if open && word.starts_with('-') && word.len() > 1 {
             let flag = word.split('=').next().unwrap_or(&word).to_owned();
             found.last_mut().expect("a tool is open").1.push(flag);
+        } else {
+            // Before a command there may be assignments, and words that take a command.
+            first &= word.contains('=')
+                || ["do", "then", "else", "exec", "time", "nice", "xargs"].contains(&name);
         }
     }
     found
@@ -87,40 +108,113 @@ fn has_flag(help: &str, flag: &str) -> bool {
 
 #[test]
 fn every_flag_in_the_documents_exists() {
-    let documents = documents();
-    if documents.is_empty() {
-        eprintln!("skipped: there is neither README.md nor a page in examples");
-        return;
-    }
     let mut help = BTreeMap::new();
-    for name in TOOLS {
+    for name in TOOLS.into_iter().chain(["fetch-model"]) {
         let out = pipe([tool(name, "--help")]).run();
         help.insert(name, String::from_utf8(out.ok().to_vec()).expect("UTF-8"));
     }
     let mut checked = 0;
-    for path in documents {
+    for path in documents() {
         for line in commands(&path) {
             for (name, flags) in uses(&line) {
-                // fetch-model has tests of its own, and is not built for these.
-                let Some(help) = help.get(&name[..]) else { continue };
                 for flag in flags {
-                    assert!(has_flag(help, &flag), "{}: {name} has no {flag}: {line}", path.display());
+                    assert!(
+                        has_flag(&help[&name[..]], &flag),
+                        "{}: {name} has no {flag}: {line}",
+                        path.display()
+                    );
                     checked += 1;
                 }
             }
         }
     }
-    println!("{checked} flags checked");
+    assert!(
+        checked > 10,
+        "only {checked} flags found: has the documents' form changed?"
+    );
+}
+
+/// The README's pipes draw pictures, typed as they stand there. `ssh` here runs its command on this machine.
+#[cfg(unix)]
+#[test]
+fn the_recipes_work() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let Some(model) = shared_dir().map(|shared| shared.join("data/prototype")) else {
+        return;
+    };
+    let python = python();
+    let commands = tempfile::tempdir().expect("a folder");
+    let script = |name: &str, line: &str| {
+        let path = commands.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{line}\n")).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("made a program");
+    };
+    script("ssh", "shift; exec \"$@\"");
+    script(
+        "python3",
+        &format!("exec '{}' \"$@\"", python.as_deref().unwrap_or("false")),
+    );
+    for name in TOOLS {
+        symlink(tool_path(name), commands.path().join(name)).expect("a link");
+    }
+    let path = format!(
+        "{}:{}",
+        commands.path().display(),
+        std::env::var("PATH").expect("a PATH")
+    );
+
+    let mut drawn = 0;
+    for block in blocks(&top().join("README.md")) {
+        // These build, download or test.
+        let other = ["cargo", "fetch-model", "examples/"]
+            .iter()
+            .any(|word| block.contains(word));
+        if other || (python.is_none() && block.contains("python3")) {
+            continue;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("prompts.txt"), "a fox\na red apple\n").expect("written");
+        let shell = Stage::program("bash", "bash")
+            .words("-euo pipefail -c")
+            .arg(format!("cd \"$0\"\n{block}"));
+        let shell = shell
+            .arg(folder.path())
+            .env("PATH", &path)
+            .env("TURBO_MODEL", &model);
+        pipe([shell]).run().ok();
+        let files = fs::read_dir(folder.path())
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path());
+        let found: Vec<_> = files
+            .filter(|file| file.extension().is_some_and(|end| end == "png"))
+            .collect();
+        assert!(!found.is_empty(), "no picture from: {block}");
+        for file in found {
+            assert_eq!(
+                pictures(&fs::read(&file).expect("is there")).len(),
+                1,
+                "{}: {block}",
+                file.display()
+            );
+            drawn += 1;
+        }
+    }
+    println!("{drawn} pictures drawn");
 }
 
 #[test]
 fn flags_are_found_in_a_line() {
-    let line = r#"seq 3 | denoise --steps=2 -o 'a b|c' - | ssh host 'decode-latents --nope' > x # peek --x"#;
+    let line = r"cargo run -p peek --bin y; seq 3 | A=1 denoise --steps=2 -o 'a b|c' - | ssh host 'decode-latents --nope' > x # peek --x";
     let flags = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         uses(line),
-        [("denoise".to_owned(), flags(&["--steps", "-o"])), ("decode-latents".to_owned(), flags(&["--nope"]))]
+        [
+            ("denoise".to_owned(), flags(&["--steps", "-o"])),
+            ("decode-latents".to_owned(), flags(&["--nope"]))
+        ]
     );
-    assert!(has_flag("  -o, --output <FILE>", "--output") && has_flag("  -o, --output <FILE>", "-o"));
+    assert!(
+        has_flag("  -o, --output <FILE>", "--output") && has_flag("  -o, --output <FILE>", "-o")
+    );
     assert!(!has_flag("  --output-file", "--output") && !has_flag("  --no-output", "--output"));
 }

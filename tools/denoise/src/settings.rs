@@ -87,7 +87,10 @@ impl Flags {
                 .map_or(Ok(()), |side| check_side("height", side)),
         )?;
         usage(self.steps.map_or(Ok(()), check_steps))?;
-        usage(self.guidance_scale.map_or(Ok(()), check_guidance))
+        usage(
+            self.guidance_scale
+                .map_or(Ok(()), |scale| check_guidance("guidance-scale", scale)),
+        )
     }
 }
 
@@ -144,7 +147,7 @@ impl Settings {
         check_steps(settings.steps)?;
         check_side(keys::WIDTH, settings.width)?;
         check_side(keys::HEIGHT, settings.height)?;
-        check_guidance(settings.guidance_scale)?;
+        check_guidance(keys::GUIDANCE_SCALE, settings.guidance_scale)?;
         Ok(settings)
     }
 
@@ -224,10 +227,10 @@ fn check_steps(steps: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_guidance(scale: f32) -> Result<()> {
+fn check_guidance(what: &str, scale: f32) -> Result<()> {
     if !scale.is_finite() {
         return Err(Error::new(format_args!(
-            "guidance_scale: expected a finite number, found {scale}"
+            "{what}: expected a finite number, found {scale}"
         )));
     }
     Ok(())
@@ -294,7 +297,7 @@ mod tests {
         };
         let seeds = [seed(), seed(), seed()];
         assert!(seeds[0] != seeds[1] || seeds[1] != seeds[2]);
-        assert!(seeds.iter().all(|&seed| seed <= u64::from(u32::MAX)));
+        assert!(seeds.iter().all(|&seed| u32::try_from(seed).is_ok()));
     }
 
     #[test]
@@ -365,10 +368,8 @@ mod tests {
             ("width", "128"),
         ]);
         let settings = Settings::new(&header, &Flags::default(), 0, 64).unwrap();
-        assert_eq!(
-            settings.time_ids(),
-            [1024.0, 768.0, 16.0, 32.0, 64.0, 128.0]
-        );
+        let whole = settings.time_ids().map(|id| id as u32);
+        assert_eq!(whole, [1024, 768, 16, 32, 64, 128]);
     }
 
     #[test]

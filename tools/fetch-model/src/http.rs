@@ -274,19 +274,28 @@ pub(crate) fn resolve(from: &str, location: &str) -> Option<String> {
 fn connection_error(origin: &Origin, error: &ureq::Error) -> HttpError {
     use ureq::Error as E;
     let refused = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionRefused;
+    // How rustls reports a certificate it does not trust, and whatever else is no TLS.
+    let no_tls =
+        |e: &std::io::Error| e.kind() == std::io::ErrorKind::InvalidData && origin.is_https();
     HttpError::Connection {
         host: origin.host.clone(),
         why: match error {
             E::HostNotFound => "host not found".into(),
             E::Io(e) if refused(e) => "connection refused".into(),
+            E::Io(e) if no_tls(e) => {
+                format!(
+                    "{e}; if your network has its own certificates, name their file in SSL_CERT_FILE"
+                )
+            }
             other => other.to_string(),
         },
         absent: matches!(error, E::HostNotFound | E::ConnectionFailed)
             || matches!(error, E::Io(e) if refused(e)),
-        again: matches!(
-            error,
-            E::Io(_) | E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_)
-        ),
+        again: !matches!(error, E::Io(e) if no_tls(e))
+            && matches!(
+                error,
+                E::Io(_) | E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_)
+            ),
     }
 }
 

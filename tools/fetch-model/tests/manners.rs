@@ -187,10 +187,10 @@ fn a_read_only_cache_says_so() {
 }
 
 /// What Python's own library makes of the cache. Needs `huggingface_hub`, for the interpreter in
-/// `TURBO_PYTHON`, else `python3`.
+/// `PYTHON`, else `python3`.
 #[test]
 fn python_finds_what_was_fetched() {
-    let python = std::env::var("TURBO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python)
         .args(["-c", "import huggingface_hub"])
         .output();

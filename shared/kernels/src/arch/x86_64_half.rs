@@ -2,9 +2,9 @@
 
 use crate::Isa;
 use core::arch::x86_64::{
-    _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps, _mm512_cvtne2ps_pbh,
-    _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32,
-    _mm512_permutexvar_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
+    __m512bh, __m512i, _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps,
+    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi32,
+    _mm512_maskz_loadu_epi32, _mm512_permutexvar_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use core::mem::transmute;
 
@@ -18,9 +18,9 @@ pub(crate) fn f16_to_f32(isa: Isa, src: &[u8], dst: &mut [f32]) {
     // SAFETY: the CPU has the instructions, by the first assertion.
     unsafe {
         if isa >= Isa::Avx512 {
-            f32_avx512(src, dst)
+            f32_avx512(src, dst);
         } else {
-            f32_avx2(src, dst)
+            f32_avx2(src, dst);
         }
     }
 }
@@ -46,7 +46,7 @@ fn f32_avx512(src: &[u8], dst: &mut [f32]) {
             _mm512_storeu_ps(
                 d.as_mut_ptr(),
                 _mm512_cvtph_ps(_mm256_loadu_si256(s.as_ptr().cast())),
-            )
+            );
         };
     }
     if !rest.is_empty() {
@@ -57,7 +57,7 @@ fn f32_avx512(src: &[u8], dst: &mut [f32]) {
             _mm512_storeu_ps(
                 d.as_mut_ptr(),
                 _mm512_cvtph_ps(_mm256_loadu_si256(s.as_ptr().cast())),
-            )
+            );
         };
         let start = dst.len() - rest.len() / 2;
         dst[start..].copy_from_slice(&d[..rest.len() / 2]);
@@ -74,7 +74,7 @@ fn f32_avx2(src: &[u8], dst: &mut [f32]) {
             _mm256_storeu_ps(
                 d.as_mut_ptr(),
                 _mm256_cvtph_ps(_mm_loadu_si128(s.as_ptr().cast())),
-            )
+            );
         };
     }
     if !rest.is_empty() {
@@ -85,7 +85,7 @@ fn f32_avx2(src: &[u8], dst: &mut [f32]) {
             _mm256_storeu_ps(
                 d.as_mut_ptr(),
                 _mm256_cvtph_ps(_mm_loadu_si128(s.as_ptr().cast())),
-            )
+            );
         };
         let start = dst.len() - rest.len() / 2;
         dst[start..].copy_from_slice(&d[..rest.len() / 2]);
@@ -120,7 +120,10 @@ unsafe fn pairs_32(s: *const u8, d: *mut u32) {
     unsafe {
         let low = _mm512_cvtph_ps(_mm256_loadu_si256(s.cast()));
         let high = _mm512_cvtph_ps(_mm256_loadu_si256(s.add(32).cast()));
-        _mm512_storeu_si512(d.cast(), transmute(_mm512_cvtne2ps_pbh(high, low)));
+        _mm512_storeu_si512(
+            d.cast(),
+            transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)),
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use turbo_testkit::tiny;
 use turbo_wire::{
     Dtype, Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, TensorSpec, f32_bytes,
 };
@@ -99,4 +100,25 @@ pub(crate) fn frame(
         .write_frame(&Frame::new(header, &body).unwrap())
         .unwrap();
     writer.into_inner()
+}
+
+pub(crate) fn model() -> String {
+    tiny().into_os_string().into_string().unwrap()
+}
+
+/// Made-up latents `[batch, 4, height, width]`.
+pub(crate) fn latents(
+    pairs: &[(&str, &str)],
+    batch: usize,
+    height: usize,
+    width: usize,
+) -> Vec<u8> {
+    let values: Vec<f32> = (0..batch * 4 * height * width)
+        .map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0)
+        .collect();
+    frame(
+        Kind::Latents,
+        pairs,
+        &[("latents", &[batch, 4, height, width], &values)],
+    )
 }

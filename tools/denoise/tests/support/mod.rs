@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use turbo_testkit::{golden, tiny};
 use turbo_wire::{
     Dtype, Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, TensorSpec, f32_bytes,
 };
@@ -99,4 +100,60 @@ pub(crate) fn frame(
         .write_frame(&Frame::new(header, &body).unwrap())
         .unwrap();
     writer.into_inner()
+}
+
+pub(crate) fn model() -> String {
+    tiny().into_os_string().into_string().unwrap()
+}
+
+/// Made-up embeddings that differ from prompt to prompt.
+pub(crate) fn values(count: usize, prompt: usize) -> Vec<f32> {
+    (0..count)
+        .map(|i| ((i * 31 + prompt * 17) % 61) as f32 / 30.0 - 1.0)
+        .collect()
+}
+
+/// A frame for the tiny checkpoint, one row for each prompt, 64 x 64 pixels unless `pairs` say otherwise.
+pub(crate) fn prompts(pairs: &[(&str, &str)], prompts: &[usize]) -> Vec<u8> {
+    let size = [("width", "64"), ("height", "64")];
+    let own = |key: &str| pairs.iter().any(|(other, _)| *other == key);
+    let pairs: Vec<_> = size
+        .into_iter()
+        .filter(|(key, _)| !own(key))
+        .chain(pairs.iter().copied())
+        .collect();
+    let rows = |width| {
+        prompts
+            .iter()
+            .flat_map(|&prompt| values(width, prompt))
+            .collect::<Vec<_>>()
+    };
+    let (tokens, width, pooled) = widths();
+    frame(
+        Kind::TextEmbeddings,
+        &pairs,
+        &[
+            (
+                "prompt_embeds",
+                &[prompts.len(), tokens, width],
+                &rows(tokens * width),
+            ),
+            (
+                "pooled_prompt_embeds",
+                &[prompts.len(), pooled],
+                &rows(pooled),
+            ),
+        ],
+    )
+}
+
+/// Tokens, and the widths of the tiny checkpoint.
+pub(crate) fn widths() -> (usize, usize, usize) {
+    let golden = golden("tiny");
+    let shape = &golden["text/0/prompt_embeds"].shape;
+    (7, shape[2], golden["text/0/pooled_prompt_embeds"].shape[1])
+}
+
+pub(crate) fn latents(frame: &Frame) -> Vec<f32> {
+    frame.to_f32("latents").unwrap()
 }
