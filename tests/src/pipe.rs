@@ -354,3 +354,30 @@ impl Running {
         ended
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "killed, as time was up")]
+    fn what_hangs_is_killed() {
+        pipe([Stage::program("sleep", "sleep").arg("600")])
+            .limit(1)
+            .run();
+    }
+
+    #[test]
+    fn a_pipe_is_a_pipe() {
+        let shell = |line: &str| Stage::program("sh", "sh").arg("-c").arg(line);
+        let ended = pipe([shell("cat; echo a >&2"), shell("tr a-z A-Z; exit 3")])
+            .repeated_input("x y\n", 2)
+            .run();
+        assert_eq!(ended.stdout, b"X Y\nX Y\n");
+        let ends = ended.stages.iter();
+        let ends: Vec<_> = ends
+            .map(|end| (end.status.code(), &end.stderr[..]))
+            .collect();
+        assert_eq!(ends, [(Some(0), "a\n"), (Some(3), "")]);
+    }
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 /// # Panics
 /// If the interpreter that `PYTHON` names lacks them.
 pub fn python() -> Option<String> {
-    let named = std::env::var("PYTHON").ok();
+    let named = std::env::var("PYTHON").ok().filter(|name| !name.is_empty());
     let python = named.clone().unwrap_or_else(|| "python3".to_owned());
     let probe = Command::new(&python)
         .args(["-c", "import numpy, safetensors.numpy"])

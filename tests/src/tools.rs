@@ -1,5 +1,6 @@
 //! Where the tools are.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,34 +69,90 @@ fn is_fresh(folder: &Path, name: &str) -> bool {
     })
 }
 
-/// Builds the tools where cargo put the running test: TARGET[/TRIPLE]/PROFILE.
+/// Builds the tools where cargo put the running test.
 fn build(folder: &Path) {
-    let profile = folder
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a profile's folder");
-    let profile = if profile == "debug" { "dev" } else { profile };
-    let above = folder
-        .parent()
-        .expect("a profile's folder lies in the target folder");
-    // Cargo marks the top of a target folder; with --target there is a folder between.
-    let (target, triple) = match above.file_name() {
-        Some(triple) if !above.join("CACHEDIR.TAG").is_file() => {
-            (above.parent().expect("a target folder"), Some(triple))
-        }
-        _ => (above, None),
-    };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--locked", "--profile", profile]);
-    cargo.arg("--target-dir").arg(target);
-    if let Some(triple) = triple {
-        cargo.arg("--target").arg(triple);
-    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--locked"]).args(place(folder));
     for tool in all() {
         cargo.args(["--package", tool]);
     }
     let status = cargo.status().unwrap_or_else(|e| panic!("{cargo:?}: {e}"));
     assert!(status.success(), "{cargo:?}: {status}");
+}
+
+/// Cargo's flags for a folder of binaries, which is TARGET[/TRIPLE]/PROFILE.
+fn place(folder: &Path) -> Vec<OsString> {
+    let profile = folder.file_name().expect("a profile's folder");
+    let profile = if profile == "debug" {
+        OsStr::new("dev")
+    } else {
+        profile
+    };
+    let above = folder.parent().expect("it lies in the target folder");
+    // Cargo marks the top of a target folder; with --target there is a folder between.
+    let (target, triple) = match above.parent() {
+        Some(target) if !above.join("CACHEDIR.TAG").is_file() => (target, above.file_name()),
+        _ => (above, None),
+    };
+    let mut flags = vec![OsStr::new("--profile"), profile];
+    flags.extend([OsStr::new("--target-dir"), target.as_os_str()]);
+    flags.extend(
+        triple
+            .into_iter()
+            .flat_map(|triple| [OsStr::new("--target"), triple]),
+    );
+    flags.into_iter().map(OsStr::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn tools_are_built_where_the_tests_were() {
+        let target = tempfile::tempdir().expect("a folder");
+        let target = target.path();
+        fs::write(target.join("CACHEDIR.TAG"), "").expect("written");
+        let flags = |folder: &str, flags: &[&str]| {
+            let [profile, rest @ ..] = flags else {
+                panic!("a profile")
+            };
+            let dir = target.to_str().expect("UTF-8");
+            let expected = [&["--profile", profile, "--target-dir", dir], rest].concat();
+            assert_eq!(place(&target.join(folder)), expected);
+        };
+        flags("debug", &["dev"]);
+        flags("release", &["release"]);
+        flags(
+            "x86_64-unknown-linux-musl/debug",
+            &["dev", "--target", "x86_64-unknown-linux-musl"],
+        );
+    }
+
+    #[test]
+    fn a_binary_is_fresh_until_a_source_is_newer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let source = path("a source.rs");
+        fs::write(&source, "").expect("written");
+        assert!(!is_fresh(folder.path(), "tool"), "it is not there");
+        let binary = binary(folder.path(), "tool");
+        fs::write(&binary, "").expect("written");
+        assert!(!is_fresh(folder.path(), "tool"), "nobody knows its sources");
+        let listed = source.to_str().expect("UTF-8").replace(' ', "\\ ");
+        let list = format!("{}: {listed}\n", binary.display());
+        fs::write(path("tool.d"), list).expect("written");
+        assert!(is_fresh(folder.path(), "tool"));
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let file = fs::File::options()
+            .append(true)
+            .open(&source)
+            .expect("is there");
+        file.set_modified(later).expect("set");
+        assert!(!is_fresh(folder.path(), "tool"), "the source is newer");
+        fs::remove_file(&source).expect("removed");
+        assert!(!is_fresh(folder.path(), "tool"), "the source is gone");
+    }
 }

@@ -72,6 +72,9 @@ pub trait Backend: Send + Sync {
     /// Keys and values of one attention, ready to be asked; kept over steps where they depend on the prompt only.
     type KeysValues: Send + Sync;
 
+    /// Whether weights are used where the file has them, so that reading ahead is worth it.
+    const IN_PLACE: bool;
+
     /// Runs the work of a whole network where the device's layers start soonest: on the CPU, inside its threads.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         work()

@@ -144,6 +144,8 @@ impl Backend for Candle {
     type Norm = Norm;
     type KeysValues = KeysValues;
 
+    const IN_PLACE: bool = false;
+
     fn load_linear(&self, affine: Affine) -> Result<Linear> {
         let bias = affine.bias.map(|b| self.upload(&b, self.dtype));
         Ok(Linear {

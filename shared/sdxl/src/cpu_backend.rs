@@ -283,6 +283,8 @@ impl Backend for Cpu {
     type Norm = Norm;
     type KeysValues = kernels::KeysValues;
 
+    const IN_PLACE: bool = true;
+
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         // Inside the pool each layer starts at once; from outside each would wake it first.
         let mut result = None;

@@ -131,7 +131,7 @@ pub fn vae_encoder<B: Backend + 'static>(
     })
 }
 
-/// Loads a network and checks that no weight is left over.
+/// Loads a network, checks that no weight is left over, and has those that are used in place read ahead.
 fn load<B: Backend, N>(
     backend: &B,
     weights: &Weights,
@@ -139,6 +139,14 @@ fn load<B: Backend, N>(
 ) -> Result<N> {
     let network = load(&Loader::new(backend, weights))?;
     weights.finish()?;
+    if B::IN_PLACE {
+        // The map that the network holds, since page tables are its own. A help and not a need: without a thread
+        // the weights are read when they are used.
+        let pages = weights.pages();
+        let _ = std::thread::Builder::new()
+            .name("prefetch".to_owned())
+            .spawn(move || pages.prefetch());
+    }
     Ok(network)
 }
 

@@ -68,13 +68,20 @@ impl<B: Backend> ResnetBlock2D<B> {
             (Some(proj), Some(temb)) => Some(b.linear(temb, proj, Activation::Identity)?),
             _ => None,
         };
-        let h = b.group_norm(&x, &self.norm1, Activation::Silu)?;
-        let h = b.conv2d(&h, &self.conv1, temb.as_ref(), None)?;
-        let h = b.group_norm(&h, &self.norm2, Activation::Silu)?;
+        // Each value goes as soon as the next is made: at the autoencoder's end they are most of the memory.
+        let normed = b.group_norm(&x, &self.norm1, Activation::Silu)?;
+        let h = b.conv2d(&normed, &self.conv1, temb.as_ref(), None)?;
+        drop(normed);
+        let normed = b.group_norm(&h, &self.norm2, Activation::Silu)?;
+        drop(h);
         let residual = match &self.conv_shortcut {
-            Some(shortcut) => b.conv2d(&x, shortcut, None, None)?,
+            Some(shortcut) => {
+                let projected = b.conv2d(&x, shortcut, None, None)?;
+                drop(x);
+                projected
+            }
             None => x,
         };
-        b.conv2d(&h, &self.conv2, None, Some(residual))
+        b.conv2d(&normed, &self.conv2, None, Some(residual))
     }
 }

@@ -8,5 +8,5 @@ mod networks;
 mod stage;
 
 pub use emit::{Body, Computed, Emitter};
-pub use networks::{Networks, Slot, locate, prefetch};
+pub use networks::{Networks, Slot, locate};
 pub use stage::{Planned, Stage, StreamArgs, run};

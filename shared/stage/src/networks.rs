@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, ModelArgs, Result};
 use turbo_sdxl::{DType, Device};
-use turbo_weights::{LocateOptions, Model, Weights};
+use turbo_weights::{LocateOptions, Model};
 
 /// Where networks run and in which type, as the command line says.
 #[derive(Clone, Copy, Debug)]
@@ -72,15 +72,6 @@ impl<K: Clone + PartialEq, T> Slot<K, T> {
 /// There is none; the message says what to type.
 pub fn locate(spec: &str) -> Result<Model> {
     Ok(Model::locate(spec, &LocateOptions::default())?)
-}
-
-/// Lets the operating system read weights ahead, on a thread of its own, while the body of a frame is still awaited.
-pub fn prefetch(weights: &Weights) {
-    let pages = weights.pages();
-    // Reading ahead is a help and not a need: without a thread the weights are read when they are used.
-    let _ = std::thread::Builder::new()
-        .name("prefetch".to_owned())
-        .spawn(move || pages.prefetch());
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use turbo_cli::Result;
 use turbo_sdxl::{VaeDecoder, open_vae_decoder};
-use turbo_stage::{Networks, locate, prefetch};
+use turbo_stage::{Networks, locate};
 use turbo_weights::{Autoencoder, LocateOptions, VaeClass, locate_vae};
 
 /// Where TAESDXL is published.
@@ -92,7 +92,5 @@ fn find(spec: &str) -> Result<Autoencoder> {
 }
 
 fn decoder(networks: &Networks, vae: &Autoencoder) -> Result<Box<dyn VaeDecoder>> {
-    let decoder = open_vae_decoder(&networks.device, networks.dtype, vae)?;
-    prefetch(&vae.weights);
-    Ok(decoder)
+    Ok(open_vae_decoder(&networks.device, networks.dtype, vae)?)
 }

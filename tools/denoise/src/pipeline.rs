@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use turbo_cli::{Error, Result};
 use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
-use turbo_stage::{Networks, locate, prefetch};
+use turbo_stage::{Networks, locate};
 use turbo_weights::Part;
 use turbo_wire::{Frame, Header, names};
 
@@ -23,7 +23,7 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens the checkpoint that `spec` means, and lets its weights be read ahead.
+    /// Opens the checkpoint that `spec` means.
     pub(crate) fn open(networks: &Networks, spec: &str) -> Result<Self> {
         let model = locate(spec)?;
         let scheduler = EulerAncestralDiscreteScheduler::from_config(&model.scheduler_config()?)
@@ -46,7 +46,6 @@ impl Pipeline {
                 model.config_path(Part::Unet).display()
             )));
         }
-        prefetch(&model.weights(Part::Unet)?);
         Ok(Self {
             name: model.name().to_owned(),
             zeros_for_no_prompt: zeros,
