@@ -1,5 +1,6 @@
 //! A picture's metadata, and its form as PNG text.
 
+use std::path::Path;
 use turbo_wire::{Metadata, keys};
 
 /// Keyword of the text that AUTOMATIC1111's web UI writes and many programs read.
@@ -30,7 +31,19 @@ pub(crate) fn of_row(frame: &Metadata, row: u64) -> Metadata {
 }
 
 /// The PNG text, keyword and text, for a picture with this metadata.
+///
+/// Pictures are handed on: of a checkpoint on this machine's disk they tell the name, not the folder it lies in.
 pub(crate) fn text(metadata: &Metadata, width: u32, height: u32) -> Vec<(&'static str, String)> {
+    let mut metadata = metadata.clone();
+    for key in [keys::MODEL, keys::VAE] {
+        if let Some(value) = metadata.get_mut(key) {
+            let path = Path::new(&*value);
+            if let (true, Some(name)) = (path.is_absolute(), path.file_name()) {
+                *value = name.to_string_lossy().into_owned();
+            }
+        }
+    }
+    let metadata = &metadata;
     let mut text = Vec::new();
     if let Some(parameters) = parameters(metadata, width, height) {
         text.push((PARAMETERS, parameters));
@@ -146,6 +159,14 @@ mod tests {
             text(&none, 8, 16),
             [(ALL, r#"{"kind":"image"}"#.to_owned())]
         );
+    }
+
+    #[test]
+    fn a_folder_of_this_machine_stays_on_it() {
+        let all = metadata(&[("seed", "1"), ("model", "/home/me/models/mini")]);
+        let all = text(&all, 8, 16);
+        assert_eq!(all[0].1, "Seed: 1, Size: 8x16, Model: mini");
+        assert_eq!(all[1].1, r#"{"model":"mini","seed":"1"}"#);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn pixels_and_text_are_what_went_in() {
 fn text_beyond_latin_1_and_odd_values_survive() {
     let pairs = [
         ("prompt", "ein Füchslein 狐 🦊\nin two lines"),
-        ("model", "/m,y: \"models\"\\x"),
+        ("model", "m,y: \"models\"\\x"),
         ("seed", "7"),
         ("steps", "4"),
         ("tab", "a\tb\0c"),
