@@ -14,6 +14,7 @@ mod golden;
 mod letters;
 mod numbers;
 mod paths;
+pub mod process;
 
 pub use checkpoint::{
     tiny, tiny_checkpoint, tiny_lettered, tiny_single, tiny_single_file, tiny_tensor,

@@ -2,40 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
-use turbo_testkit::{golden, tiny};
-use turbo_wire::{
-    Dtype, Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, TensorSpec, f32_bytes,
-};
+use std::process::{Command, Output};
+pub(crate) use turbo_testkit::process::{assert_fails, feed, frame, read, stderr};
+use turbo_testkit::{golden, process, tiny};
+use turbo_wire::{Frame, Kind};
 
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_denoise");
 
-/// The tool, with nothing of the environment that could name a model.
 pub(crate) fn tool(args: &[&str]) -> Command {
-    let mut command = Command::new(TOOL);
-    command
-        .args(args)
-        .env_remove("TURBO_MODEL")
-        .env("HF_HUB_CACHE", "/nonexistent/cache");
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// Runs a command with `stdin` as its input.
-pub(crate) fn feed(mut command: Command, stdin: &[u8]) -> Output {
-    let mut child = command.spawn().unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    let stdin = stdin.to_vec();
-    // From a thread of its own, as the tool writes before it has read all. A tool that stops early closes its stdin:
-    // that is its right.
-    let writer = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
+    process::tool(TOOL, args)
 }
 
 pub(crate) fn run(args: &[&str], stdin: &[u8]) -> Output {
@@ -43,63 +18,9 @@ pub(crate) fn run(args: &[&str], stdin: &[u8]) -> Output {
 }
 
 /// Runs it, asserts that all went well and silently, and gives the frames.
-pub(crate) fn frames(args: &[&str], stdin: &[u8]) -> Vec<Frame> {
-    let output = run(args, stdin);
-    assert_eq!(
-        (output.status.code(), stderr(&output).as_str()),
-        (Some(0), "")
-    );
-    read(&output.stdout)
-}
-
-pub(crate) fn read(bytes: &[u8]) -> Vec<Frame> {
-    let mut reader = FrameReader::new(bytes, Limits::default());
-    std::iter::from_fn(|| reader.next_frame().unwrap()).collect()
-}
-
-pub(crate) fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Asserts the exit status and that stderr holds `text`.
 #[track_caller]
-pub(crate) fn assert_fails(output: &Output, status: i32, text: &str) {
-    let found = stderr(output);
-    assert_eq!(output.status.code(), Some(status), "{found}");
-    assert!(found.contains(text), "expected {text:?} in {found:?}");
-}
-
-pub(crate) fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
-}
-
-/// A frame's bytes.
-pub(crate) fn frame(
-    kind: Kind,
-    pairs: &[(&str, &str)],
-    tensors: &[(&str, &[usize], &[f32])],
-) -> Vec<u8> {
-    let specs = tensors
-        .iter()
-        .map(|(name, shape, _)| TensorSpec::new(name, Dtype::F32, shape))
-        .collect();
-    let header = Header::new(kind, specs, metadata(pairs)).unwrap();
-    let body: Vec<_> = tensors
-        .iter()
-        .map(|(name, _, values)| (*name, f32_bytes(values)))
-        .collect();
-    let body: Vec<_> = body
-        .iter()
-        .map(|(name, bytes)| (*name, &bytes[..]))
-        .collect();
-    let mut writer = FrameWriter::new(Vec::new());
-    writer
-        .write_frame(&Frame::new(header, &body).unwrap())
-        .unwrap();
-    writer.into_inner()
+pub(crate) fn frames(args: &[&str], stdin: &[u8]) -> Vec<Frame> {
+    process::frames(&run(args, stdin))
 }
 
 pub(crate) fn model() -> String {
