@@ -90,9 +90,10 @@ fn place(folder: &Path) -> Vec<OsString> {
         profile
     };
     let above = folder.parent().expect("it lies in the target folder");
-    // Cargo marks the top of a target folder; with --target there is a folder between.
+    // With --target there is a folder between. Cargo marks the top of a target folder, unless somebody else made it.
+    let marked = |folder: &Path| folder.join("CACHEDIR.TAG").is_file();
     let (target, triple) = match above.parent() {
-        Some(target) if !above.join("CACHEDIR.TAG").is_file() => (target, above.file_name()),
+        Some(target) if !marked(above) && marked(target) => (target, above.file_name()),
         _ => (above, None),
     };
     let mut flags = vec![OsStr::new("--profile"), profile];
