@@ -115,6 +115,14 @@ mod tests {
     fn tools_are_built_where_the_tests_were() {
         let target = tempfile::tempdir().expect("a folder");
         let target = target.path();
+        // A folder that somebody made before cargo used it has no mark.
+        let unmarked = [
+            OsStr::new("--profile"),
+            OsStr::new("release"),
+            OsStr::new("--target-dir"),
+            target.as_os_str(),
+        ];
+        assert_eq!(place(&target.join("release")), unmarked);
         fs::write(target.join("CACHEDIR.TAG"), "").expect("written");
         let flags = |folder: &str, flags: &[&str]| {
             let [profile, rest @ ..] = flags else {
