@@ -12,8 +12,8 @@ use std::ops::Range;
 
 /// Neighbours of a 3x3 window.
 const TAPS: usize = 9;
-/// Steps widened at a time, whole windows.
-const BLOCK: usize = 16 * TAPS;
+/// Steps widened at a time, whole windows; see the linear layers' for why so many.
+const BLOCK: usize = 64 * TAPS;
 
 /// Size and movement of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,9 @@ use crate::value::{Context, Panels, Planes, Target, segments, store};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Steps widened at a time: a panel of them fills about three quarters of a first-level cache of 32 KiB.
-const BLOCK: usize = 128;
+/// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
+/// still fit the second-level cache beside a panel.
+const BLOCK: usize = 640;
 
 /// The left operand of a product, where it lies.
 #[derive(Debug)]
