@@ -47,21 +47,6 @@ impl Pool {
             pool: self.clone(),
         }
     }
-
-    /// A buffer of `len` 4-byte elements, all zero.
-    pub fn zeroed(&self, len: usize) -> Buffer {
-        let mut buffer = self.take(len);
-        buffer.as_u32_mut().fill(0);
-        buffer
-    }
-
-    /// Gives idle memory back to the system.
-    pub fn release(&self) {
-        self.free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
 }
 
 /// Memory of one value: 4-byte elements, seen as floats or as bits.

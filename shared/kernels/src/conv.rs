@@ -5,9 +5,8 @@ use crate::buffer::Shared;
 use crate::float::{Matrix, as_f32_mut, as_u32_mut, pair, to_steps};
 use crate::math::Activation;
 use crate::product::Product;
-use crate::value::{Context, Padded, Panels, Planes, Target, panel_range, segments, store};
+use crate::value::{Context, Padded, Panels, Planes, Target, segments, store};
 use crate::winograd;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Neighbours of a 3x3 window.
@@ -137,46 +136,39 @@ pub fn gather(
     assert_eq!(x.positions, height * width);
     let [out_height, out_width] = window.output(height, width);
     let taps = window.kernel * window.kernel;
-    let mut out = Panels::take(ctx, x.channels * taps, out_height * out_width, compute);
-    let (steps, positions) = (out.steps(), out.positions);
     let [top, _, left, _] = window.padding;
-    out.data
-        .as_u32_mut()
-        .par_chunks_mut(steps * PANEL)
-        .enumerate()
-        .for_each(|(p, panel)| {
-            let range = panel_range(positions, p);
-            let lanes = range.len();
-            let value = |k: usize, lane: usize| -> f32 {
-                let (c, tap) = (k / taps, k % taps);
-                let at = range.start + lane;
-                let y = (at / out_width * window.stride + tap / window.kernel).wrapping_sub(top);
-                let x_ = (at % out_width * window.stride + tap % window.kernel).wrapping_sub(left);
-                if y < height && x_ < width {
-                    x.row(c)[y * width + x_]
-                } else {
-                    0.0
-                }
-            };
-            for (s, step) in panel.chunks_exact_mut(PANEL).enumerate() {
-                match compute {
-                    Compute::F32 => {
-                        for (lane, d) in as_f32_mut(step)[..lanes].iter_mut().enumerate() {
-                            *d = value(s, lane);
-                        }
+    let (channels, positions) = (x.channels * taps, out_height * out_width);
+    Panels::build(ctx, channels, positions, compute, |range, panel| {
+        let lanes = range.len();
+        let value = |k: usize, lane: usize| -> f32 {
+            let (c, tap) = (k / taps, k % taps);
+            let at = range.start + lane;
+            let y = (at / out_width * window.stride + tap / window.kernel).wrapping_sub(top);
+            let x_ = (at % out_width * window.stride + tap % window.kernel).wrapping_sub(left);
+            if y < height && x_ < width {
+                x.row(c)[y * width + x_]
+            } else {
+                0.0
+            }
+        };
+        for (s, step) in panel.chunks_exact_mut(PANEL).enumerate() {
+            match compute {
+                Compute::F32 => {
+                    for (lane, d) in as_f32_mut(step)[..lanes].iter_mut().enumerate() {
+                        *d = value(s, lane);
                     }
-                    Compute::Bf16 => {
-                        for (lane, d) in step[..lanes].iter_mut().enumerate() {
-                            let high = if 2 * s + 1 < x.channels * taps {
-                                value(2 * s + 1, lane)
-                            } else {
-                                0.0
-                            };
-                            *d = pair(value(2 * s, lane), high);
-                        }
+                }
+                Compute::Bf16 => {
+                    for (lane, d) in step[..lanes].iter_mut().enumerate() {
+                        let high = if 2 * s + 1 < channels {
+                            value(2 * s + 1, lane)
+                        } else {
+                            0.0
+                        };
+                        *d = pair(value(2 * s, lane), high);
                     }
                 }
             }
-        });
-    out
+        }
+    })
 }

@@ -1,7 +1,6 @@
 //! Maps: nearest neighbours and joined channels.
 
 use crate::value::{Context, Planes};
-use rayon::prelude::*;
 
 /// One channel drawn from its nearest pixels: source = floor(destination * in / out).
 pub(crate) fn upsample_row(x: &[f32], from: [usize; 2], to: [usize; 2], out: &mut [f32]) {
@@ -36,13 +35,7 @@ pub(crate) fn upsample_row(x: &[f32], from: [usize; 2], to: [usize; 2], out: &mu
 pub fn upsample_nearest(ctx: &Context, x: &Planes, from: [usize; 2], to: [usize; 2]) -> Planes {
     assert_eq!(x.positions, from[0] * from[1]);
     let mut out = Planes::take(ctx, x.channels, to[0] * to[1]);
-    let (pitch, positions) = (out.pitch, out.positions);
-    out.data_mut()
-        .par_chunks_mut(pitch)
-        .enumerate()
-        .for_each(|(c, row)| {
-            upsample_row(x.row(c), from, to, &mut row[..positions]);
-        });
+    out.for_each_channel(|c, row| upsample_row(x.row(c), from, to, row));
     out
 }
 
@@ -53,17 +46,12 @@ pub fn upsample_nearest(ctx: &Context, x: &Planes, from: [usize; 2], to: [usize;
 pub fn concat(ctx: &Context, a: &Planes, b: &Planes) -> Planes {
     assert_eq!(a.positions, b.positions);
     let mut out = Planes::take(ctx, a.channels + b.channels, a.positions);
-    let (pitch, positions) = (out.pitch, out.positions);
-    out.data_mut()
-        .par_chunks_mut(pitch)
-        .enumerate()
-        .for_each(|(c, row)| {
-            let source = if c < a.channels {
-                a.row(c)
-            } else {
-                b.row(c - a.channels)
-            };
-            row[..positions].copy_from_slice(source);
+    out.for_each_channel(|c, row| {
+        row.copy_from_slice(if c < a.channels {
+            a.row(c)
+        } else {
+            b.row(c - a.channels)
         });
+    });
     out
 }

@@ -4,9 +4,8 @@ use crate::arch::{Compute, PANEL};
 use crate::float::pair;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate};
-use crate::value::{Context, Padded, Panels, Planes, panel_range};
+use crate::value::{Context, Padded, Panels, Planes};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Normalises the channels of each position: `(x - mean) / sqrt(variance + eps) * weight + bias`.
 ///
@@ -21,29 +20,20 @@ pub fn layer_norm(
     compute: Compute,
 ) -> Panels {
     assert!(weight.len() == x.channels && bias.len() == x.channels);
-    let mut out = Panels::take(ctx, x.channels, x.positions, compute);
-    let steps = out.steps();
-    let isa = ctx.isa;
-    out.data
-        .as_u32_mut()
-        .par_chunks_mut(steps * PANEL)
-        .enumerate()
-        .for_each(|(p, panel)| {
-            let Range { start, end } = panel_range(x.positions, p);
-            layer_norm_panel(
-                isa,
-                x.data(),
-                x.pitch,
-                start,
-                end - start,
-                weight,
-                bias,
-                eps,
-                panel,
-                compute,
-            );
-        });
-    out
+    Panels::build(ctx, x.channels, x.positions, compute, |range, panel| {
+        layer_norm_panel(
+            ctx.isa,
+            x.data(),
+            x.pitch,
+            range.start,
+            range.len(),
+            weight,
+            bias,
+            eps,
+            panel,
+            compute,
+        );
+    })
 }
 
 per_isa! {
@@ -156,40 +146,25 @@ impl GroupNorm {
     /// Normalises into a value.
     pub fn planes(&self, ctx: &Context, x: &Planes, activation: Activation) -> Planes {
         let mut out = Planes::take(ctx, x.channels, x.positions);
-        let (pitch, positions) = (out.pitch, out.positions);
-        out.data_mut()
-            .par_chunks_mut(pitch)
-            .enumerate()
-            .for_each(|(c, row)| {
-                self.channel(ctx, x, c, activation, &mut row[..positions]);
-            });
+        out.for_each_channel(|c, row| self.channel(ctx, x, c, activation, row));
         out
     }
 
     /// Normalises into the operand of a linear layer.
     pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
-        let mut out = Panels::take(ctx, x.channels, x.positions, compute);
-        let steps = out.steps();
-        let isa = ctx.isa;
-        out.data
-            .as_u32_mut()
-            .par_chunks_mut(steps * PANEL)
-            .enumerate()
-            .for_each(|(p, panel)| {
-                let Range { start, end } = panel_range(x.positions, p);
-                scale_panel(
-                    isa,
-                    x.data(),
-                    x.pitch,
-                    start,
-                    end - start,
-                    &self.scale,
-                    &self.shift,
-                    panel,
-                    compute,
-                );
-            });
-        out
+        Panels::build(ctx, x.channels, x.positions, compute, |range, panel| {
+            scale_panel(
+                ctx.isa,
+                x.data(),
+                x.pitch,
+                range.start,
+                range.len(),
+                &self.scale,
+                &self.shift,
+                panel,
+                compute,
+            );
+        })
     }
 
     /// Normalises into the operand of a 3x3 convolution.

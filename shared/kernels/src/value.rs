@@ -113,12 +113,7 @@ impl Planes {
     #[must_use]
     pub fn copy(&self, ctx: &Context) -> Self {
         let mut out = Self::take(ctx, self.channels, self.positions);
-        out.data_mut()
-            .par_chunks_mut(self.pitch)
-            .enumerate()
-            .for_each(|(c, row)| {
-                row[..self.positions].copy_from_slice(self.row(c));
-            });
+        out.for_each_channel(|c, row| row.copy_from_slice(self.row(c)));
         out
     }
 
@@ -200,29 +195,38 @@ impl Panels {
         out
     }
 
-    /// Packs floats.
-    pub fn pack(ctx: &Context, x: &Planes, compute: Compute) -> Self {
-        let mut out = Self::take(ctx, x.channels, x.positions, compute);
+    /// Builds an operand panel by panel. `fill(positions, out)` writes one, `[steps, PANEL]`.
+    pub(crate) fn build(
+        ctx: &Context,
+        channels: usize,
+        positions: usize,
+        compute: Compute,
+        fill: impl Fn(Range<usize>, &mut [u32]) + Sync,
+    ) -> Self {
+        let mut out = Self::take(ctx, channels, positions, compute);
         let steps = out.steps();
-        let isa = ctx.isa;
         out.data
             .as_u32_mut()
             .par_chunks_mut(steps * PANEL)
             .enumerate()
-            .for_each(|(p, panel)| {
-                let Range { start, end } = panel_range(x.positions, p);
-                pack_panel(
-                    isa,
-                    x.data(),
-                    x.pitch,
-                    x.channels,
-                    start,
-                    end - start,
-                    panel,
-                    compute,
-                );
-            });
+            .for_each(|(p, panel)| fill(panel_range(positions, p), panel));
         out
+    }
+
+    /// Packs floats.
+    pub fn pack(ctx: &Context, x: &Planes, compute: Compute) -> Self {
+        Self::build(ctx, x.channels, x.positions, compute, |range, panel| {
+            pack_panel(
+                ctx.isa,
+                x.data(),
+                x.pitch,
+                x.channels,
+                range.start,
+                range.len(),
+                panel,
+                compute,
+            );
+        })
     }
 }
 

@@ -218,11 +218,7 @@ impl<B: Backend> ConditionedUNet for Conditioned<'_, B> {
 
 impl<B: Backend> VaeDecoder for On<B, AutoencoderKLDecoder<B>> {
     fn latent_shape(&self) -> LatentShape {
-        let c = self.network.config();
-        LatentShape {
-            channels: c.latent_channels,
-            scale_factor: c.scale_factor(),
-        }
+        self.network.config().latent_shape()
     }
 
     fn decode(&self, latents: &[f32], height: usize, width: usize, tile: bool) -> Result<Vec<f32>> {
@@ -239,11 +235,7 @@ impl<B: Backend> VaeDecoder for On<B, AutoencoderKLDecoder<B>> {
 
 impl<B: Backend> VaeDecoder for On<B, AutoencoderTinyDecoder<B>> {
     fn latent_shape(&self) -> LatentShape {
-        let c = self.network.config();
-        LatentShape {
-            channels: c.latent_channels,
-            scale_factor: c.scale_factor(),
-        }
+        self.network.config().latent_shape()
     }
 
     fn decode(&self, latents: &[f32], height: usize, width: usize, _: bool) -> Result<Vec<f32>> {
@@ -254,11 +246,7 @@ impl<B: Backend> VaeDecoder for On<B, AutoencoderTinyDecoder<B>> {
 
 impl<B: Backend> VaeEncoder for On<B, AutoencoderKLEncoder<B>> {
     fn latent_shape(&self) -> LatentShape {
-        let c = self.network.config();
-        LatentShape {
-            channels: c.latent_channels,
-            scale_factor: c.scale_factor(),
-        }
+        self.network.config().latent_shape()
     }
 
     fn encode(&self, image: &[f32], height: usize, width: usize) -> Result<Encoded> {
@@ -270,11 +258,7 @@ impl<B: Backend> VaeEncoder for On<B, AutoencoderKLEncoder<B>> {
 
 impl<B: Backend> VaeEncoder for On<B, AutoencoderTinyEncoder<B>> {
     fn latent_shape(&self) -> LatentShape {
-        let c = self.network.config();
-        LatentShape {
-            channels: c.latent_channels,
-            scale_factor: c.scale_factor(),
-        }
+        self.network.config().latent_shape()
     }
 
     fn encode(&self, image: &[f32], height: usize, width: usize) -> Result<Encoded> {

@@ -1,5 +1,6 @@
 //! The autoencoder's `config.json`.
 
+use crate::LatentShape;
 use crate::{ConfigFile, Result};
 use serde_json::json;
 
@@ -92,6 +93,14 @@ impl AutoencoderKLConfig {
     /// Pixels to a latent pixel, in each direction.
     pub fn scale_factor(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)
+    }
+
+    /// What its latents look like.
+    pub fn latent_shape(&self) -> LatentShape {
+        LatentShape {
+            channels: self.latent_channels,
+            scale_factor: self.scale_factor(),
+        }
     }
 }
 

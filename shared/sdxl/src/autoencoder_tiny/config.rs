@@ -1,5 +1,6 @@
 //! The tiny autoencoder's `config.json`.
 
+use crate::LatentShape;
 use crate::{ConfigFile, Result};
 use serde_json::json;
 
@@ -112,5 +113,13 @@ impl AutoencoderTinyConfig {
     /// Pixels to a latent pixel, in each direction.
     pub fn scale_factor(&self) -> usize {
         1 << (self.num_decoder_blocks.len() - 1)
+    }
+
+    /// What its latents look like.
+    pub fn latent_shape(&self) -> LatentShape {
+        LatentShape {
+            channels: self.latent_channels,
+            scale_factor: self.scale_factor(),
+        }
     }
 }
