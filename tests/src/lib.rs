@@ -6,6 +6,8 @@
 mod checkpoint;
 mod ended;
 mod frames;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod pipe;
 mod png;
 mod python;
@@ -14,6 +16,8 @@ mod tools;
 pub use checkpoint::Altered;
 pub use ended::{Ended, StageEnd};
 pub use frames::{bytes, embeddings, frame, frames, metadata, progress};
+#[cfg(target_os = "linux")]
+pub use hosts::{Hosts, missing, script};
 pub use pipe::{Pipe, Running, Stage, pipe, tool};
 pub use png::{Picture, pictures, share_off_by_more_than_one};
 pub use python::{protocol_block, python};

@@ -82,7 +82,8 @@ impl Stage {
     fn spawn(&self, stdin: Stdio, stdout: Stdio) -> Child {
         let mut command = Command::new(&self.program);
         // What the tests' own environment names is no business of the tools.
-        command.args(&self.arguments).env_remove("TURBO_MODEL");
+        command.args(&self.arguments);
+        command.env_remove("TURBO_MODEL").env_remove("TURBO_CACHE");
         command.envs(self.variables.iter().map(|(key, value)| (key, value)));
         command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         command
@@ -311,6 +312,16 @@ impl Running {
             .parse()
             .expect("a number");
         kib << 10
+    }
+
+    /// Kills a stage, if it has not ended, in a way that it cannot take notice of.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn kill(&self, stage: usize) {
+        lock(&self.children)[stage]
+            .kill()
+            .expect("a child can be killed");
     }
 
     /// Closes stdin, if it was held, takes in what is left of stdout, and waits for the end.

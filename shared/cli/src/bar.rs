@@ -1,6 +1,12 @@
 //! A progress bar of one line, redrawn in place.
+//!
+//! The tools of a pipe share a terminal, and its line. The first that has something to draw takes
+//! the line (a lock on the terminal, which goes with the process that holds it) and keeps it until
+//! its bar is done; the others draw nothing meanwhile. A message of any of them takes the bar's
+//! place, and the bar is drawn anew below.
 
 use std::fmt::Write as _;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,9 +26,17 @@ const COLUMNS: usize = 79;
 /// Whether a bar stands on the terminal's current line. One for the process, as is the terminal.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
-/// What clears the bar's line, if one stands there.
+/// Whether stderr is a terminal on which another tool may have drawn a bar.
+static SHARED: AtomicBool = AtomicBool::new(false);
+
+/// To be called where stderr is a terminal that bars are drawn on, by this tool or another.
+pub(crate) fn expect_bars() {
+    SHARED.store(true, Ordering::Relaxed);
+}
+
+/// What clears a bar's line, if one may stand there.
 pub(crate) fn erase() -> &'static str {
-    if DRAWN.swap(false, Ordering::Relaxed) {
+    if DRAWN.swap(false, Ordering::Relaxed) || SHARED.load(Ordering::Relaxed) {
         "\r\x1b[K"
     } else {
         ""
@@ -58,6 +72,38 @@ struct State {
     total: Option<u64>,
     start: Instant,
     drawn: Option<Instant>,
+    turn: Turn,
+}
+
+/// The right to draw on the terminal.
+#[derive(Debug)]
+enum Turn {
+    /// Not asked for yet, or another process has it.
+    Waiting,
+    /// This bar's, for as long as the file is open. Without a file there is no way to share: then
+    /// each draws as it likes.
+    Mine { _lock: Option<File> },
+}
+
+impl Turn {
+    /// Whether this bar may draw, after asking once more.
+    fn take(&mut self, open: impl FnOnce() -> io::Result<File>) -> bool {
+        if matches!(self, Self::Waiting) {
+            // Opened anew, as a lock on stderr itself is one that all the processes have, which
+            // inherited it. Where opening makes a copy (macOS), all of them have this lock too.
+            let file = open().ok();
+            let locked = file.as_ref().map(File::try_lock);
+            if matches!(locked, Some(Err(TryLockError::WouldBlock))) {
+                return false;
+            }
+            *self = Self::Mine { _lock: file };
+        }
+        true
+    }
+}
+
+fn terminal() -> io::Result<File> {
+    File::open("/dev/stderr")
 }
 
 impl Console {
@@ -71,6 +117,7 @@ impl Console {
                 total,
                 start: Instant::now(),
                 drawn: None,
+                turn: Turn::Waiting,
             })
         }))
     }
@@ -98,6 +145,9 @@ impl Bar {
         };
         if due {
             state.drawn = Some(now);
+            if !state.turn.take(terminal) {
+                return;
+            }
             let line = format!("\r{}\x1b[K", state.line(now - state.start));
             DRAWN.store(true, Ordering::Relaxed);
             let _ = io::stderr().write_all(line.as_bytes());
@@ -107,7 +157,8 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if self.0.is_some() {
+        // Not where another tool's bar stands.
+        if self.0.is_some() && DRAWN.load(Ordering::Relaxed) {
             let _ = io::stderr().write_all(erase().as_bytes());
         }
     }
@@ -189,6 +240,7 @@ mod tests {
             total,
             start: Instant::now(),
             drawn: None,
+            turn: Turn::Waiting,
         }
     }
 
@@ -216,5 +268,19 @@ mod tests {
         let mut state = state(Unit::Items, u64::MAX, Some(u64::MAX));
         state.label = "x".repeat(500);
         assert_eq!(state.line(Duration::ZERO).chars().count(), COLUMNS);
+    }
+
+    #[test]
+    fn one_bar_at_a_time_has_the_terminal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("terminal");
+        File::create(&path).unwrap();
+        let (mut first, mut second) = (Turn::Waiting, Turn::Waiting);
+        assert!(first.take(|| File::open(&path)) && first.take(|| File::open(&path)));
+        assert!(!second.take(|| File::open(&path)) && !second.take(|| File::open(&path)));
+        drop(first);
+        assert!(second.take(|| File::open(&path)));
+        // A terminal that cannot be opened anew, such as another user's.
+        assert!(Turn::Waiting.take(|| File::open(folder.path().join("none"))));
     }
 }

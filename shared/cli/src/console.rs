@@ -36,11 +36,17 @@ pub struct FrameReport<'a> {
     pub steps: Option<&'a [Duration]>,
 }
 
-/// The line as docs and other programs know it; the order of fields is that of the document.
+/// A line of `--progress json`. What is in it is documented in PROGRESS.md, in this order.
 #[derive(Serialize)]
-struct FrameEvent<'a> {
-    event: &'static str,
+struct Line<'a, T> {
+    event: &'a str,
     tool: &'a str,
+    #[serde(flatten)]
+    keys: &'a T,
+}
+
+#[derive(Serialize)]
+struct FrameKeys<'a> {
     frame: u64,
     id: Option<&'a str>,
     open_s: f64,
@@ -56,15 +62,16 @@ impl Console {
         // A bar redraws its line, which a dumb terminal cannot. NO_COLOR changes nothing: there
         // are no colours.
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let redraws = !dumb && io::stderr().is_terminal();
+        if redraws {
+            bar::expect_bars();
+        }
         Self {
             tool: tool.to_owned(),
             quiet: report.quiet,
             verbose: report.verbose,
             progress: report.progress,
-            bars: report.progress == Progress::Auto
-                && !report.quiet
-                && !dumb
-                && io::stderr().is_terminal(),
+            bars: report.progress == Progress::Auto && !report.quiet && redraws,
             failed: AtomicBool::new(false),
         }
     }
@@ -121,21 +128,18 @@ impl Console {
     /// To be called once the frame is written and flushed.
     pub fn frame_done(&self, report: &FrameReport<'_>) {
         if self.progress == Progress::Json {
-            let event = FrameEvent {
-                event: "frame",
-                tool: &self.tool,
-                frame: report.frame,
-                id: report.id,
-                open_s: seconds(report.open),
-                compute_s: seconds(report.compute),
-                step_s: report
-                    .steps
-                    .map(|steps| steps.iter().copied().map(seconds).collect()),
-                max_rss_bytes: max_rss_bytes(),
-            };
-            if let Ok(json) = serde_json::to_string(&event) {
-                put(&json);
-            }
+            let steps = report.steps.map(|steps| steps.iter().copied());
+            self.event(
+                "frame",
+                &FrameKeys {
+                    frame: report.frame,
+                    id: report.id,
+                    open_s: seconds(report.open),
+                    compute_s: seconds(report.compute),
+                    step_s: steps.map(|steps| steps.map(seconds).collect()),
+                    max_rss_bytes: max_rss_bytes(),
+                },
+            );
         } else if self.verbose {
             let id = report.id.map(|id| format!(" ({id})")).unwrap_or_default();
             self.line(format_args!(
@@ -145,6 +149,21 @@ impl Console {
                 report.compute.as_secs_f64()
             ));
         }
+    }
+
+    /// Tells of anything else that happened, as a JSON line for `--progress json` and not at all
+    /// otherwise. `event` and the `keys` of a struct have to stand in PROGRESS.md.
+    pub fn event(&self, event: &str, keys: &impl Serialize) {
+        if self.progress == Progress::Json
+            && let Ok(json) = serde_json::to_string(&self.as_event(event, keys))
+        {
+            put(&json);
+        }
+    }
+
+    fn as_event<'a, T>(&'a self, event: &'a str, keys: &'a T) -> Line<'a, T> {
+        let tool = &self.tool;
+        Line { event, tool, keys }
     }
 
     /// Writes a tool's own report, lines with their ends, at once and with any verbosity. Text
@@ -203,9 +222,7 @@ mod tests {
 
     #[test]
     fn the_event_has_the_documented_keys() {
-        let event = FrameEvent {
-            event: "frame",
-            tool: "denoise",
+        let keys = FrameKeys {
             frame: 2,
             id: None,
             open_s: seconds(Duration::from_millis(1500)),
@@ -213,8 +230,9 @@ mod tests {
             step_s: Some(vec![0.25]),
             max_rss_bytes: None,
         };
+        let console = Console::new("denoise", &ReportArgs::default());
         assert_eq!(
-            serde_json::to_string(&event).unwrap(),
+            serde_json::to_string(&console.as_event("frame", &keys)).unwrap(),
             r#"{"event":"frame","tool":"denoise","frame":2,"id":null,"open_s":1.5,"compute_s":0.0,"step_s":[0.25],"max_rss_bytes":null}"#
         );
     }

@@ -25,7 +25,7 @@ pub(crate) fn escape_lines(text: &str) -> String {
     text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
 }
 
-fn is_harmful(c: char) -> bool {
+pub(crate) fn is_harmful(c: char) -> bool {
     // Bidirectional controls as listed by Unicode (UAX #9), line and paragraph separator, and
     // the byte order mark.
     c.is_control()

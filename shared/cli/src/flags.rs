@@ -18,9 +18,9 @@ pub struct ReportArgs {
 
     /// How to show progress on stderr
     ///
-    /// With json, one JSON object a line when a frame is done: event ("frame"), tool, frame
-    /// (from 0), id, open_s (seconds spent opening the model for it), compute_s, step_s (denoise
-    /// only: a list, one a step), max_rss_bytes. Errors stay plain lines.
+    /// With json, one JSON object a line. When a frame is done: event ("frame"), tool, frame (from
+    /// 0), id, open_s (seconds spent opening the model for it), compute_s, step_s (denoise only: a
+    /// list, one a step), max_rss_bytes. Errors stay plain lines.
     #[arg(
         help_heading = "Reports",
         long,

@@ -1,4 +1,5 @@
-//! Ctrl-C: temporary files go, the exit status is 130.
+//! Ctrl-C and SIGTERM: temporary files go. After Ctrl-C the exit status is 130; SIGTERM ends the process as it ends
+//! any other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,19 +12,42 @@ fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes over SIGINT, unless the parent has it ignored (as a shell does for `tool &` and nohup),
-/// which stays so.
+/// Takes over SIGINT, unless the parent has it ignored (as a shell does for `tool &` and nohup), which stays so; and
+/// SIGTERM, which nobody has ignored.
 pub(crate) fn install() {
     // No handler is no reason not to work: SIGINT then does what the parent chose for it.
     let _ = ctrlc::try_set_handler(|| {
-        // Kept locked until the end, so that no file is made after the cleaning.
-        let files = temporary();
-        for file in files.iter() {
-            let _ = std::fs::remove_file(file);
-        }
-        crate::bar::leave_line();
+        let _files = clean();
         std::process::exit(130);
     });
+    #[cfg(unix)]
+    terminated();
+}
+
+/// ctrlc would take over SIGTERM too, but not where SIGINT is ignored, and without telling the two apart.
+#[cfg(unix)]
+fn terminated() {
+    use signal_hook::{consts::SIGTERM, iterator::Signals, low_level::emulate_default_handler};
+    let Ok(mut signals) = Signals::new([SIGTERM]) else {
+        return;
+    };
+    let wait = move || {
+        for signal in signals.forever() {
+            let _files = clean();
+            let _ = emulate_default_handler(signal);
+        }
+    };
+    let _ = std::thread::Builder::new().spawn(wait);
+}
+
+/// Removes the temporary files. They stay locked until the end, so that no file is made after the cleaning.
+fn clean() -> MutexGuard<'static, Vec<PathBuf>> {
+    let files = temporary();
+    for file in files.iter() {
+        let _ = std::fs::remove_file(file);
+    }
+    crate::bar::leave_line();
+    files
 }
 
 /// Remembers a temporary file for as long as it lives.

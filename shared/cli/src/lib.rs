@@ -40,6 +40,11 @@
 //! | 130 | interrupted; temporary files are removed |
 //! | 141 | the reader of stdout went away; nothing is printed |
 //!
+//! SIGTERM ends a tool as it ends any program, but for temporary files, which are removed too. What a killed process
+//! leaves behind is removed by the next one that writes a file into the same folder.
+//!
+//! What `--progress` shows, and each key of its JSON lines, is in PROGRESS.md of this crate.
+//!
 //! Nothing but data goes to stdout. Errors are one line on stderr,
 //! `tool: file: frame 3: what: expected X, found Y; do Z`, with control characters escaped.
 //! A stdin or stdout that is closed reads as empty and swallows what is written, as the Rust
@@ -62,7 +67,9 @@ mod interrupt;
 mod memory;
 mod model;
 mod output;
+mod pattern;
 mod stdio;
+mod temporary;
 #[cfg(feature = "wire")]
 mod wire;
 
@@ -77,5 +84,7 @@ pub use input::{Input, InputArgs, Source};
 pub use memory::max_rss_bytes;
 pub use model::{DEFAULT_MODEL, DType, Device, MODEL_VARIABLE, ModelArgs};
 pub use output::{Output, OutputArgs, refuse_same_file};
+pub use pattern::{Names, Pattern};
+pub use temporary::remove_leftovers;
 #[cfg(feature = "wire")]
 pub use wire::LimitArgs;

@@ -8,7 +8,7 @@ use clap::Args;
 use tempfile::NamedTempFile;
 
 use crate::error::mark_stdout;
-use crate::{Context, Error, Input, Result, interrupt, stdio};
+use crate::{Context, Error, Input, Result, interrupt, stdio, temporary};
 
 const BUFFER: usize = 1 << 16;
 
@@ -135,9 +135,7 @@ impl Output {
                 folder.display()
             )));
         }
-        builder.prefix(".").suffix(".part");
-        let (file, guard) = interrupt::Guard::create(|| builder.tempfile_in(folder))
-            .context("writing beside it")?;
+        let (file, guard) = temporary::create(&mut builder, folder).context("writing beside it")?;
         if let Some(metadata) = existing {
             file.as_file().set_permissions(metadata.permissions())?;
         }

@@ -348,14 +348,9 @@ fn ignores_interruption() -> bool {
     ignored.is_some_and(|mask| mask & 0b10 != 0)
 }
 
-#[test]
-fn an_interruption_is_130_and_leaves_no_temporary_file() {
-    if ignores_interruption() {
-        eprintln!("skipped: SIGINT is ignored here");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+/// Starts writing a file in `folder`, and sends a signal when the temporary file is there.
+fn signalled(folder: &Path, signal: &str) -> (std::process::ExitStatus, String) {
+    let path = folder.join("a");
     let mut child = Command::new(copy())
         .args(["-o", path.to_str().unwrap(), "--wait", "60000"])
         .stdin(Stdio::piped())
@@ -364,7 +359,7 @@ fn an_interruption_is_130_and_leaves_no_temporary_file() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"abc").unwrap();
     let start = Instant::now();
-    while names(folder.path()).is_empty() {
+    while names(folder).is_empty() {
         assert!(
             start.elapsed() < Duration::from_secs(20),
             "no temporary file"
@@ -373,12 +368,11 @@ fn an_interruption_is_130_and_leaves_no_temporary_file() {
     }
     assert!(!path.exists());
     let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args([signal, &child.id().to_string()])
         .status()
         .unwrap();
     assert!(kill.success());
     let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
     let mut text = String::new();
     child
         .stderr
@@ -386,8 +380,69 @@ fn an_interruption_is_130_and_leaves_no_temporary_file() {
         .unwrap()
         .read_to_string(&mut text)
         .unwrap();
-    assert_eq!(text, "");
+    (status, text)
+}
+
+#[test]
+fn an_interruption_is_130_and_leaves_no_temporary_file() {
+    if ignores_interruption() {
+        eprintln!("skipped: SIGINT is ignored here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (status, text) = signalled(folder.path(), "-INT");
+    assert_eq!((status.code(), text.as_str()), (Some(130), ""));
     assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+#[cfg(unix)]
+#[test]
+fn termination_is_that_of_any_program_and_leaves_no_temporary_file() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (status, text) = signalled(folder.path(), "-TERM");
+    assert_eq!((status.signal(), text.as_str()), (Some(15), ""));
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+/// Where nothing could be removed, the next file written there sees to it; one that is being written stays.
+#[cfg(unix)]
+#[test]
+fn what_a_killed_tool_leaves_is_removed_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    #[allow(clippy::zombie_processes, reason = "waited for below")]
+    let start = || {
+        let before = names(folder.path());
+        let mut child = Command::new(copy())
+            .args(["-o", folder.path().join("b").to_str().unwrap()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let start = Instant::now();
+        loop {
+            let new = names(folder.path());
+            if let Some(name) = new.into_iter().find(|name| !before.contains(name)) {
+                return (child, stdin, name);
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "no file");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let (mut living, mut stdin, in_use) = start();
+    let (mut killed, _, _) = start();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(names(folder.path()).len(), 2);
+    let path = folder.path().join("c");
+    let output = run(&["-o", path.to_str().unwrap()], b"abc");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names(folder.path()), [in_use, "c".to_owned()]);
+    stdin.write_all(b"def").unwrap();
+    drop(stdin);
+    assert!(living.wait().unwrap().success());
+    assert_eq!(names(folder.path()), ["b", "c"]);
+    assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"def");
 }
 
 /// Runs a shell line under a terminal of its own; none where `script` is not there.
@@ -442,4 +497,39 @@ fn a_bar_is_drawn_on_a_terminal_and_only_with_auto() {
     }
     let dumb = line.replace("xterm", "dumb").replace("FLAGS", "");
     assert_eq!(on_terminal(&dumb).unwrap().1, "");
+}
+
+/// The tools of a pipe share a terminal: a bar stands until its tool is done with it.
+#[test]
+fn bars_of_two_tools_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    // Counted in bytes by one and in kilobytes by the other.
+    fs::write(folder.path().join("small"), [b'x'; 9]).unwrap();
+    fs::write(folder.path().join("large"), [b'x'; 9000]).unwrap();
+    let one = |file: &str| {
+        let file = folder.path().join(file);
+        let inputs = [file.to_str().unwrap(); 5].join(" ");
+        format!("TOOL --wait 400 {inputs} > /dev/null")
+    };
+    let line = format!(
+        "export TERM=xterm; {} & {}; wait",
+        one("small"),
+        one("large")
+    );
+    let Some((status, text)) = on_terminal(&line) else {
+        return;
+    };
+    assert_eq!(status, Some(0), "{text}");
+    // Whose the drawn lines are; none for a line that was cleared.
+    let mut owners: Vec<Option<bool>> = text
+        .split('\r')
+        .skip(1)
+        .map(|drawn| drawn.starts_with("copy ").then(|| drawn.contains("kB")))
+        .collect();
+    assert!(owners.len() >= 3, "{text:?}");
+    assert_eq!(owners.pop(), Some(None), "{text:?}");
+    for pair in owners.windows(2) {
+        let mixed = pair[0].is_some() && pair[1].is_some() && pair[0] != pair[1];
+        assert!(!mixed, "{text:?}");
+    }
 }

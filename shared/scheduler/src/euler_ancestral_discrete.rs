@@ -114,21 +114,51 @@ impl EulerAncestralDiscreteScheduler {
         let sigma = self.sigmas[index];
         let (sigma_up, sigma_down) = ancestral_step(sigma, self.sigmas[index + 1]);
         let dt = sigma_down - sigma;
-        let sigma2_plus_1 = sigma * sigma + 1.0;
-        let v_scale = -sigma / sigma2_plus_1.sqrt();
+        let predict = self.predictor(sigma);
         let noise = generator.randn(sample.len());
         let values = model_output.iter().zip(sample).zip(&noise);
         values
             .map(|((&output, &sample), &noise)| {
-                let pred_original_sample = match self.config.prediction_type {
-                    PredictionType::Epsilon => sample - sigma * output,
-                    PredictionType::VPrediction => output * v_scale + sample / sigma2_plus_1,
-                };
+                let pred_original_sample = predict(output, sample);
                 // For epsilon this is `output` again, but for its rounding, which diffusers has too.
                 let derivative = (sample - pred_original_sample) / sigma;
                 sample + derivative * dt + noise * sigma_up
             })
             .collect()
+    }
+
+    /// The sample without any noise, as the network's output at step `index` has it: `pred_original_sample` of
+    /// diffusers' step.
+    ///
+    /// # Panics
+    /// If there is no such step, or the lengths differ.
+    pub fn pred_original_sample(
+        &self,
+        model_output: &[f32],
+        index: usize,
+        sample: &[f32],
+    ) -> Vec<f32> {
+        assert_eq!(
+            model_output.len(),
+            sample.len(),
+            "model output and sample have the same shape"
+        );
+        let predict = self.predictor(self.sigmas[..self.timesteps.len()][index]);
+        let values = model_output.iter().zip(sample);
+        values
+            .map(|(&output, &sample)| predict(output, sample))
+            .collect()
+    }
+
+    /// From the network's output and the sample to the sample without noise.
+    fn predictor(&self, sigma: f32) -> impl Fn(f32, f32) -> f32 {
+        let prediction_type = self.config.prediction_type;
+        let sigma2_plus_1 = sigma * sigma + 1.0;
+        let v_scale = -sigma / sigma2_plus_1.sqrt();
+        move |output, sample| match prediction_type {
+            PredictionType::Epsilon => sample - sigma * output,
+            PredictionType::VPrediction => output * v_scale + sample / sigma2_plus_1,
+        }
     }
 }
 

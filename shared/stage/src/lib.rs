@@ -9,4 +9,4 @@ mod stage;
 
 pub use emit::{Body, Computed, Emitter};
 pub use networks::{Networks, Slot, locate};
-pub use stage::{Planned, Stage, StreamArgs, run};
+pub use stage::{Out, Planned, Stage, StreamArgs, run};

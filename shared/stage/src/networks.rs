@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, ModelArgs, Result};
 use turbo_sdxl::{DType, Device};
-use turbo_weights::{LocateOptions, Model};
+use turbo_weights::{EmbeddedFiles, LocateOptions, Model};
 
 /// Where networks run and in which type, as the command line says.
 #[derive(Clone, Copy, Debug)]
@@ -66,12 +66,16 @@ impl<K: Clone + PartialEq, T> Slot<K, T> {
     }
 }
 
-/// Finds the checkpoint that `spec` means.
+/// Finds the checkpoint that `spec` means, where `demo` is what the program has built in.
 ///
 /// # Errors
 /// There is none; the message says what to type.
-pub fn locate(spec: &str) -> Result<Model> {
-    Ok(Model::locate(spec, &LocateOptions::default())?)
+pub fn locate(spec: &str, demo: Option<EmbeddedFiles>) -> Result<Model> {
+    let options = LocateOptions {
+        builtin: demo,
+        ..LocateOptions::default()
+    };
+    Ok(Model::locate(spec, &options)?)
 }
 
 #[cfg(test)]

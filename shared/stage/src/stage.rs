@@ -1,10 +1,10 @@
-//! A tool that turns each frame into another.
+//! A tool that turns each frame into another, or into several.
 
 use crate::emit::{Computed, Emitter};
 use clap::Args;
 use std::time::Duration;
 use turbo_cli::{
-    Console, Error, InputArgs, LimitArgs, OnError, OutputArgs, Result, refuse_same_file,
+    Console, Error, InputArgs, LimitArgs, OnError, Output, OutputArgs, Result, refuse_same_file,
 };
 use turbo_wire::{Frame, Header, Kind, Limits};
 
@@ -31,7 +31,7 @@ pub struct StreamArgs {
 /// What a frame will become, known before its body has come.
 #[derive(Debug)]
 pub struct Planned<P> {
-    /// The new frame's header.
+    /// The header of the new frame, or of the first of several.
     pub header: Header,
     /// Time that opening the model took.
     pub open: Duration,
@@ -39,7 +39,7 @@ pub struct Planned<P> {
     pub plan: P,
 }
 
-/// A tool that turns each frame into another.
+/// A tool that turns each frame into another, or into several.
 pub trait Stage {
     /// What the tool reads.
     const READS: Kind;
@@ -54,11 +54,73 @@ pub trait Stage {
     /// Those of the record.
     fn plan(&mut self, record: u64, header: &Header) -> Result<Planned<Self::Plan>>;
 
-    /// Computes the new frame's body.
+    /// Computes the new frame's body, and what other frames there are.
     ///
     /// # Errors
-    /// Those of the record.
-    fn compute(&mut self, plan: Self::Plan, frame: &Frame) -> Result<Computed>;
+    /// Those of the record, and those of `out`, which are to be given on.
+    fn compute(&mut self, plan: Self::Plan, frame: &Frame, out: &mut Out<'_, '_>) -> Result<()>;
+}
+
+/// Takes the frames that a stage makes of one.
+pub struct Out<'a, 'o> {
+    emitter: &'a mut Emitter<'o, &'o mut Output>,
+    /// The header that was announced; taken by [`Out::first`].
+    first: Option<(Header, Duration)>,
+    /// Says where an error of the record comes from.
+    blame: &'a dyn Fn(Error) -> Error,
+    /// Frames planned so far, of all input.
+    frames: &'a mut u64,
+    /// Whether an error was given back that has its place and has been judged by `--on-error` already.
+    ended: bool,
+}
+
+impl Out<'_, '_> {
+    /// The number of the next frame in the output, from 0: that of `--progress json`.
+    pub fn number(&self) -> u64 {
+        *self.frames
+    }
+
+    /// Computes and writes the body of the frame that was planned. To be called once, before [`Out::more`].
+    ///
+    /// # Errors
+    /// The output fails; with `--on-error stop`, those of `compute`.
+    pub fn first(&mut self, compute: impl FnOnce() -> Result<Computed>) -> Result<()> {
+        match self.first.take() {
+            Some((header, open)) => self.write(open, &header, compute),
+            None => Ok(()),
+        }
+    }
+
+    /// Computes and writes one more frame. With `--on-error skip`, one that fails does not keep the others back.
+    ///
+    /// # Errors
+    /// As [`Out::first`].
+    pub fn more(
+        &mut self,
+        header: &Header,
+        compute: impl FnOnce() -> Result<Computed>,
+    ) -> Result<()> {
+        if let Err(error) = self.emitter.announce(header) {
+            self.ended = true;
+            return Err(error);
+        }
+        self.write(Duration::ZERO, header, compute)
+    }
+
+    fn write(
+        &mut self,
+        open: Duration,
+        header: &Header,
+        compute: impl FnOnce() -> Result<Computed>,
+    ) -> Result<()> {
+        let frame = *self.frames;
+        *self.frames += 1;
+        let written = self
+            .emitter
+            .complete(frame, open, header, || compute().map_err(self.blame));
+        self.ended = written.is_err();
+        written
+    }
 }
 
 /// Runs a stage over all input, frame by frame, with one frame in memory at a time.
@@ -68,7 +130,7 @@ pub trait Stage {
 pub fn run<S: Stage>(stage: &mut S, args: &StreamArgs, console: &Console) -> Result<()> {
     let limits = args.limits.limits();
     let mut output = args.output.open("frames")?;
-    let mut record = 0;
+    let (mut record, mut frames) = (0, 0);
     for source in args.input.sources() {
         let input = source.open(&format!("{} frames", S::READS), S::REMEDY)?;
         refuse_same_file(&input, &output)?;
@@ -78,19 +140,35 @@ pub fn run<S: Stage>(stage: &mut S, args: &StreamArgs, console: &Console) -> Res
         let mut emitter = Emitter::new(&mut output, args.on_error, console);
         while let Some(header) = reader.next_header().map_err(|error| blame(error.into()))? {
             let index = reader.index();
+            let blame_frame = |error: Error| blame(error.in_frame(index));
             let plan = stage
                 .plan(record, &header)
                 .and_then(|planned| fits(planned, &limits));
             match plan {
-                Err(error) => emitter.fail(blame(error.in_frame(index)))?,
+                Err(error) => {
+                    frames += 1;
+                    emitter.fail(blame_frame(error))?;
+                }
                 Ok(Planned { header, open, plan }) => {
                     emitter.announce(&header)?;
                     let frame = reader.read_body().map_err(|error| blame(error.into()))?;
-                    emitter.complete(record, open, &header, || {
-                        stage
-                            .compute(plan, &frame)
-                            .map_err(|error| blame(error.in_frame(index)))
-                    })?;
+                    let mut out = Out {
+                        emitter: &mut emitter,
+                        first: Some((header, open)),
+                        blame: &blame_frame,
+                        frames: &mut frames,
+                        ended: false,
+                    };
+                    let computed = stage.compute(plan, &frame, &mut out);
+                    match computed {
+                        Err(error) if !out.ended => {
+                            if out.first.is_some() {
+                                frames += 1;
+                            }
+                            emitter.fail(blame_frame(error))?;
+                        }
+                        computed => computed?,
+                    }
                 }
             }
             record += 1;

@@ -4,6 +4,7 @@
 //!   few per cent of its width, the same bytes on every machine; [`tiny_single`] and [`tiny_single_file`]: the same
 //!   weights in one file under LDM's names; [`tiny_lettered`]: complete, with a vocabulary of letters.
 //! - [`golden`]: what diffusers computes from that checkpoint.
+//! - [`ProgressSchema`]: what `--progress json` may say.
 //! - [`shared_dir`]: weights and vocabularies that are not in this repository, where they are at hand.
 //!
 //! Helpers of tests panic, with a message, where anything else would return an error.
@@ -15,6 +16,7 @@ mod letters;
 mod numbers;
 mod paths;
 pub mod process;
+mod progress;
 
 pub use checkpoint::{
     tiny, tiny_checkpoint, tiny_lettered, tiny_single, tiny_single_file, tiny_tensor,
@@ -22,6 +24,7 @@ pub use checkpoint::{
 pub use golden::{Tensor, golden, golden_cases, relative_error};
 pub use letters::letter_tokenizers;
 pub use paths::{golden_dir, shared_dir};
+pub use progress::ProgressSchema;
 
 use std::path::Path;
 

@@ -12,6 +12,7 @@ pub fn tool(path: &str, args: &[&str]) -> Command {
     command
         .args(args)
         .env_remove("TURBO_MODEL")
+        .env_remove("TURBO_CACHE")
         .env("HF_HUB_CACHE", "/nonexistent/cache");
     command
         .stdin(Stdio::piped())

@@ -1,5 +1,7 @@
 //! A located checkpoint.
 
+mod text_files;
+
 use crate::autoencoder::{self, Autoencoder, open_vae};
 use crate::derive::{self, Derive, Kind};
 use crate::file::TensorFile;
@@ -262,9 +264,14 @@ impl Model {
     /// # Panics
     /// For `n` other than 1 and 2.
     pub fn tokenizer(&self, n: u8) -> Result<TokenizerFiles> {
+        TokenizerFiles::read(&self.tokenizer_tree(n)?, tokenizer::folder(n), &self.fix)
+    }
+
+    /// Where tokenizer `n` lies.
+    fn tokenizer_tree(&self, n: u8) -> Result<Tree> {
         let folder = tokenizer::folder(n);
         let (file, configs, required) = match &self.source {
-            Source::Folder(tree) => return TokenizerFiles::read(tree, folder, &self.fix),
+            Source::Folder(tree) => return Ok(tree.clone()),
             Source::File {
                 file,
                 configs,
@@ -272,7 +279,7 @@ impl Model {
             } => (file, configs, *required),
         };
         if required || TokenizerFiles::are_in(configs, folder) {
-            return TokenizerFiles::read(configs, folder, &self.fix);
+            return Ok(configs.clone());
         }
         let cached = |id: &str| {
             let id = ModelId::parse(id).ok()?;
@@ -290,7 +297,7 @@ impl Model {
             cached("stabilityai/stable-diffusion-xl-base-1.0"),
         ];
         match trees.into_iter().flatten().find(|tree| TokenizerFiles::are_in(tree, folder)) {
-            Some(tree) => TokenizerFiles::read(&tree, folder, &self.fix),
+            Some(tree) => Ok(tree),
             None => Err(Error::MissingFile {
                 path: configs.path(&format!("{folder}/vocab.json")),
                 fix: "a single file has no tokenizer: put it there, or type `fetch-model stabilityai/sdxl-turbo`, \

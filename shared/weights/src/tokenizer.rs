@@ -18,6 +18,14 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
+    /// The files' names.
+    pub(crate) const NAMES: [&str; 4] = [
+        "vocab.json",
+        "merges.txt",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    ];
+
     /// Whether the tokenizer's two main files are there.
     pub(crate) fn are_in(tree: &Tree, folder: &str) -> bool {
         ["vocab.json", "merges.txt"]

@@ -59,23 +59,10 @@ pub(crate) fn open_stem(
     prefer: Variant,
     fix: &str,
 ) -> Result<TensorFile> {
-    let inside = |file: &str| {
-        if folder.is_empty() {
-            file.to_owned()
-        } else {
-            format!("{folder}/{file}")
-        }
-    };
-    for variant in [prefer, prefer.other()] {
-        let file = inside(&variant.file(stem));
-        if tree.has(&file) {
-            return tree.tensors(&file);
-        }
-        for index in variant.indexes(stem) {
-            if tree.has(&inside(&index)) {
-                return open_shards(tree, folder, &inside(&index), fix);
-            }
-        }
+    match choose(tree, folder, stem, prefer) {
+        Some(Chosen::Whole(file)) => return tree.tensors(&file),
+        Some(Chosen::Sharded(index)) => return open_shards(tree, folder, &index, fix),
+        None => {}
     }
     if let Some(pickle) = tree
         .list(folder)
@@ -83,7 +70,7 @@ pub(crate) fn open_stem(
         .find(|name| is_pickle(Path::new(name)))
     {
         return Err(Error::Pickle {
-            path: tree.path(&inside(pickle)),
+            path: tree.path(&inside(folder, pickle)),
         });
     }
     let (fp16, plain) = (Variant::Fp16.file(stem), Variant::Plain.file(stem));
@@ -93,6 +80,52 @@ pub(crate) fn open_stem(
         expected,
         fix: fix.to_owned(),
     })
+}
+
+/// The files that [`open`] reads, named from the top of the checkpoint; none where it would fail. Of an index, with all
+/// shards that lie beside it, even one that it does not name.
+pub(crate) fn files(tree: &Tree, part: Part, prefer: Variant) -> Vec<String> {
+    let folder = part.folder();
+    match choose(tree, folder, part.stem(), prefer) {
+        None => Vec::new(),
+        Some(Chosen::Whole(file)) => vec![file],
+        Some(Chosen::Sharded(index)) => {
+            let shards = tree.list(folder).into_iter();
+            let shards = shards.filter(|name| name.ends_with(".safetensors"));
+            let shards = shards.map(|name| inside(folder, &name));
+            shards.chain([index]).collect()
+        }
+    }
+}
+
+/// Which of the possible files are there.
+enum Chosen {
+    Whole(String),
+    /// The index.
+    Sharded(String),
+}
+
+fn choose(tree: &Tree, folder: &str, stem: &str, prefer: Variant) -> Option<Chosen> {
+    for variant in [prefer, prefer.other()] {
+        let file = inside(folder, &variant.file(stem));
+        if tree.has(&file) {
+            return Some(Chosen::Whole(file));
+        }
+        let mut indexes = variant.indexes(stem).into_iter();
+        if let Some(index) = indexes.find(|index| tree.has(&inside(folder, index))) {
+            return Some(Chosen::Sharded(inside(folder, &index)));
+        }
+    }
+    None
+}
+
+/// A file's name from the top of the checkpoint.
+fn inside(folder: &str, file: &str) -> String {
+    if folder.is_empty() {
+        file.to_owned()
+    } else {
+        format!("{folder}/{file}")
+    }
 }
 
 /// Opens every shard that `weight_map` names, whatever its spelling, and checks that each holds what it should.

@@ -38,6 +38,87 @@ fn one(file: &Path, name: &str, value: u8) {
     write_safetensors(file, "F16", &[(name, &[1], vec![value; 2])]);
 }
 
+/// What a prompt's embeddings depend on, and nothing else.
+#[test]
+fn the_files_of_the_text_encoders_are_told() {
+    let names = |model: &Model| -> Vec<String> {
+        let files = model.text_files().unwrap();
+        assert!(files.iter().all(|(_, path)| path.is_file()), "{files:?}");
+        let mut names: Vec<_> = files.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    };
+    let tokenizers = ["tokenizer", "tokenizer_2"].map(|folder| {
+        [
+            "merges.txt",
+            "special_tokens_map.json",
+            "tokenizer_config.json",
+            "vocab.json",
+        ]
+        .map(|file| format!("{folder}/{file}"))
+    });
+    let with_tokenizers = |others: &[&str]| -> Vec<String> {
+        let others = others.iter().map(ToString::to_string);
+        let mut all: Vec<_> = others.chain(tokenizers.concat()).collect();
+        all.sort();
+        all
+    };
+    let model = turbo_testkit::tiny_lettered();
+    let expected = [
+        "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder_2/config.json",
+        "text_encoder_2/model.fp16.safetensors",
+    ];
+    assert_eq!(names(&locate(&model)), with_tokenizers(&expected));
+
+    // Shards with their index; of two sets of weights, the one that is read.
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "{}").unwrap();
+    };
+    for name in [
+        "model_index.json",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder/model.safetensors",
+        "text_encoder_2/model-1-of-2.safetensors",
+        "text_encoder_2/model-2-of-2.safetensors",
+        "text_encoder_2/model.safetensors.index.json",
+        "unet/config.json",
+    ] {
+        put(name);
+    }
+    assert_eq!(
+        names(&locate(folder.path())),
+        [
+            "text_encoder/model.fp16.safetensors",
+            "text_encoder_2/model-1-of-2.safetensors",
+            "text_encoder_2/model-2-of-2.safetensors",
+            "text_encoder_2/model.safetensors.index.json",
+        ]
+    );
+
+    // A single file is its weights and configs; tokenizers lie beside it.
+    let file = folder.path().join("x.safetensors");
+    fs::copy(turbo_testkit::tiny_single(), &file).unwrap();
+    turbo_testkit::letter_tokenizers(folder.path());
+    assert_eq!(names(&locate(&file)), with_tokenizers(&["checkpoint"]));
+
+    // What is built in changes with the program.
+    let files: &[(&str, &[u8])] = &[
+        ("model_index.json", b"{}"),
+        ("text_encoder/config.json", b"{}"),
+    ];
+    let options = LocateOptions {
+        builtin: Some(EmbeddedFiles(files)),
+        ..LocateOptions::default()
+    };
+    let demo = Model::locate("demo", &options).unwrap();
+    assert!(names(&demo).is_empty());
+}
+
 #[test]
 fn every_tensor_of_the_tiny_checkpoint_is_there() {
     let model = locate(&tiny());

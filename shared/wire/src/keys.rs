@@ -18,6 +18,12 @@ pub const PRODUCER: &str = "producer";
 
 /// The record's own name, for people and for file names.
 pub const ID: &str = "id";
+/// Which record of its run a frame was made of, from 0, where records before it may be missing from the stream.
+/// `denoise --seed` counts by it.
+pub const RECORD_INDEX: &str = "record_index";
+/// Which picture of its run the frame's first one is, from 0, where others before it may be missing. `to-png` numbers
+/// files by it.
+pub const PICTURE_INDEX: &str = "picture_index";
 /// The prompt, as the user wrote it.
 pub const PROMPT: &str = "prompt";
 /// The prompt for the second text encoder, where it is not the first's.
@@ -32,8 +38,19 @@ pub const CLIP_SKIP: &str = "clip_skip";
 
 /// Seed of the noise of the frame's row 0, 0 to 2^64 - 1; row b has seed + b, modulo 2^64.
 pub const SEED: &str = "seed";
+/// How many pictures to draw of a prompt, at least 1, with seeds that count on from its own. For `denoise`, which
+/// leaves it out of what it writes: each of its frames is one of them.
+pub const IMAGES: &str = "images";
+/// Which of several pictures of a prompt a frame is, from 0. From 1 on, the frame's id ends in it.
+pub const IMAGE_INDEX: &str = "image_index";
 /// Number of denoising steps, at least 1.
 pub const STEPS: &str = "steps";
+/// In a trace: after which step the frame was taken, from 0.
+pub const STEP: &str = "step";
+/// In a trace: what the network was told at this step, 0 to 999, perhaps with a fraction.
+pub const TIMESTEP: &str = "timestep";
+/// In a trace: standard deviation of the noise in the sample before this step.
+pub const SIGMA: &str = "sigma";
 /// Width of the picture in pixels.
 pub const WIDTH: &str = "width";
 /// Height of the picture in pixels.

@@ -4,12 +4,27 @@
 #![forbid(unsafe_code)]
 
 mod bfloat16;
+mod cache;
 mod checkpoints;
+mod demo;
 mod golden;
+#[cfg(target_os = "linux")]
+mod guide;
 mod hostile;
+mod images;
+mod jsonl;
 mod manners;
+#[cfg(target_os = "linux")]
+mod parallel;
+mod peek;
+mod progress;
 mod prototype;
 mod python;
+mod python_middle;
 mod readme;
 mod real_weights;
+#[cfg(target_os = "linux")]
+mod remote;
+mod restart;
 mod streams;
+mod trace;

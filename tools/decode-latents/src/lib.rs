@@ -7,10 +7,10 @@
 mod vae;
 
 use clap::Parser;
-use turbo_cli::{Console, ModelArgs, Result};
+use turbo_cli::{Console, Error, ModelArgs, Result};
 use turbo_sdxl::{expect_finite, image_processor::postprocess};
-use turbo_stage::{Computed, Networks, Planned, Slot, Stage, StreamArgs};
-use turbo_wire::{Frame, Header, Kind, keys, names};
+use turbo_stage::{Computed, Networks, Out, Planned, Slot, Stage, StreamArgs};
+use turbo_wire::{Dtype, Frame, Header, Kind, keys, names};
 use vae::{Vae, VaeChoice};
 
 /// Turn latents into images, for to-png
@@ -33,6 +33,13 @@ pub struct Args {
     /// That takes less memory and gives slightly other pictures, as in diffusers. The tiny decoder does without.
     #[arg(long)]
     pub tile: bool,
+
+    /// Decode another tensor of the latents' shape [default: latents]
+    ///
+    /// Such as pred_original_sample, which a frame of `denoise --trace` has: the picture as the network foresees it at
+    /// that step, where latents still have noise in them.
+    #[arg(long, value_name = "NAME", default_value = names::LATENTS, hide_default_value = true)]
+    pub tensor: String,
 
     /// Input and output.
     #[command(flatten)]
@@ -79,6 +86,7 @@ impl Stage for Decode<'_> {
                 .to_owned(),
             model: self.args.model.choose(header.get(keys::MODEL)),
         };
+        check_tensor(header, &self.args.tensor)?;
         let networks = &self.networks;
         let (vae, open) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
         let (batch, height, width) = size(header);
@@ -109,23 +117,52 @@ impl Stage for Decode<'_> {
         })
     }
 
-    fn compute(&mut self, choice: Self::Plan, frame: &Frame) -> Result<Computed> {
+    fn compute(&mut self, choice: Self::Plan, frame: &Frame, out: &mut Out<'_, '_>) -> Result<()> {
         let networks = &self.networks;
         let (vae, _) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
         let (batch, height, width) = size(&frame.header);
         let scale = vae.decoder.latent_shape().scale_factor;
-        let latents = frame.to_f32(names::LATENTS).unwrap_or_default();
-        expect_finite("latents", &latents)?;
-        let mut images = Vec::with_capacity(batch * height * width * scale * scale * 3);
-        for row in latents.chunks_exact(latents.len() / batch) {
-            let image = vae.decoder.decode(row, height, width, self.args.tile)?;
-            images.extend(postprocess(&image, height * scale, width * scale)?);
-        }
-        Ok(Computed {
-            body: vec![(names::IMAGE, images)],
-            steps: None,
+        let Args { tensor, tile, .. } = self.args;
+        out.first(|| {
+            let latents = frame.to_f32(tensor).unwrap_or_default();
+            expect_finite("latents", &latents)?;
+            let mut images = Vec::with_capacity(batch * height * width * scale * scale * 3);
+            for row in latents.chunks_exact(latents.len() / batch) {
+                let image = vae.decoder.decode(row, height, width, *tile)?;
+                images.extend(postprocess(&image, height * scale, width * scale)?);
+            }
+            Ok(Computed {
+                body: vec![(names::IMAGE, images)],
+                steps: None,
+            })
         })
     }
+}
+
+/// Refuses a tensor that is not there or is no latents, by the header alone.
+fn check_tensor(header: &Header, name: &str) -> Result<()> {
+    let (batch, height, width) = size(header);
+    let Some(tensor) = header.tensor(name) else {
+        let names: Vec<_> = header
+            .tensors()
+            .iter()
+            .map(|tensor| &tensor.name[..])
+            .collect();
+        return Err(Error::new(format_args!(
+            "--tensor {name}: expected it in the frame, found {}",
+            names.join(", ")
+        )));
+    };
+    let shape = [batch, 4, height, width];
+    let float = matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
+    if !float || tensor.shape != shape {
+        return Err(Error::new(format_args!(
+            "--tensor {name}: expected f32, f16 or bf16 of shape {shape:?}, as the latents have, found {} of shape \
+             {:?}",
+            tensor.dtype, tensor.shape
+        )));
+    }
+    Ok(())
 }
 
 /// Batch size, height and width of a frame's latents, which the header was checked for.

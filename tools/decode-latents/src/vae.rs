@@ -64,7 +64,7 @@ impl Vae {
 
     /// The checkpoint's own, if it is of this class.
     fn of_model(networks: &Networks, choice: &VaeChoice, class: Option<VaeClass>) -> Result<Self> {
-        let model = locate(&choice.model)?;
+        let model = locate(&choice.model, turbo_demo::VAE)?;
         let vae = model.vae()?;
         if class.is_some_and(|class| class != vae.class) {
             return Err(turbo_cli::Error::new(
@@ -88,7 +88,11 @@ impl Vae {
 }
 
 fn find(spec: &str) -> Result<Autoencoder> {
-    Ok(locate_vae(spec, &LocateOptions::default())?)
+    let options = LocateOptions {
+        builtin: turbo_demo::VAE,
+        ..LocateOptions::default()
+    };
+    Ok(locate_vae(spec, &options)?)
 }
 
 fn decoder(networks: &Networks, vae: &Autoencoder) -> Result<Box<dyn VaeDecoder>> {

@@ -1,7 +1,6 @@
 //! The denoising loop of diffusers' `StableDiffusionXLPipeline`.
 
 use crate::settings::Settings;
-use std::time::{Duration, Instant};
 use turbo_cli::{Error, Result};
 use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
@@ -25,7 +24,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Opens the checkpoint that `spec` means.
     pub(crate) fn open(networks: &Networks, spec: &str) -> Result<Self> {
-        let model = locate(spec)?;
+        let model = locate(spec, turbo_demo::UNET)?;
         let scheduler = EulerAncestralDiscreteScheduler::from_config(&model.scheduler_config()?)
             .map_err(|error| Error::from(error).context(model.name()))?;
         let zeros = match model.model_index()?.get("force_zeros_for_empty_prompt") {
@@ -88,27 +87,12 @@ impl Pipeline {
         Ok(self.scheduler.clone().set_timesteps(steps)?)
     }
 
-    /// Draws one row. Returns the latents `[4, height / 8, width / 8]` and the time each step took; `done` is called
-    /// after each.
-    pub(crate) fn run(
+    /// Works out what depends on a row's prompt and the sizes alone: every attention's keys and values.
+    pub(crate) fn condition(
         &self,
         settings: &Settings,
-        row: u64,
         conditions: &Row<'_>,
-        done: impl Fn(),
-    ) -> Result<(Vec<f32>, Vec<Duration>)> {
-        let mut start = Instant::now();
-        let (height, width) = (
-            settings.height / SCALE_FACTOR,
-            settings.width / SCALE_FACTOR,
-        );
-        let mut scheduler = self.scheduler.clone();
-        scheduler.set_timesteps(settings.steps)?;
-        // Each row has a generator of its own, so that it is the same alone and in any batch.
-        let mut generator = Generator::new(settings.seed.wrapping_add(row));
-        let mut latents = generator.randn(4 * height * width);
-        scheduler.scale_initial_noise(&mut latents);
-
+    ) -> Result<Conditioned<'_>> {
         let condition = |embeds: &Embeds<'_>| {
             self.unet.condition(&AddedConditions {
                 prompt_embeds: embeds.prompt,
@@ -117,27 +101,89 @@ impl Pipeline {
                 time_ids: settings.time_ids(),
             })
         };
-        let positive = condition(&conditions.positive)?;
-        let negative = conditions.negative.as_ref().map(condition).transpose()?;
-        let mut times = Vec::new();
+        Ok(Conditioned {
+            positive: condition(&conditions.positive)?,
+            negative: conditions.negative.as_ref().map(condition).transpose()?,
+        })
+    }
+
+    /// Draws a picture of a prompt from this seed. Returns the latents `[4, height / 8, width / 8]`; `watch` sees each
+    /// step as soon as it is done.
+    pub(crate) fn run(
+        &self,
+        settings: &Settings,
+        seed: u64,
+        conditioned: &Conditioned<'_>,
+        mut watch: impl FnMut(&Step<'_>) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let (height, width) = (
+            settings.height / SCALE_FACTOR,
+            settings.width / SCALE_FACTOR,
+        );
+        let mut scheduler = self.scheduler.clone();
+        scheduler.set_timesteps(settings.steps)?;
+        // Each picture has a generator of its own, so that it is the same alone and in any company.
+        let mut generator = Generator::new(seed);
+        let mut latents = generator.randn(4 * height * width);
+        scheduler.scale_initial_noise(&mut latents);
+
         for (index, &timestep) in scheduler.timesteps().iter().enumerate() {
             let input = scheduler.scale_model_input(&latents, index);
             let predict =
                 |unet: &dyn ConditionedUNet| unet.predict(&input, height, width, timestep);
-            let mut output = predict(&*positive)?;
-            if let Some(negative) = &negative {
+            let mut noise_pred = predict(&*conditioned.positive)?;
+            if let Some(negative) = &conditioned.negative {
                 let away = predict(&**negative)?;
-                for (value, away) in output.iter_mut().zip(away) {
+                for (value, away) in noise_pred.iter_mut().zip(away) {
                     *value = away + settings.guidance_scale * (*value - away);
                 }
             }
-            latents = scheduler.step(&output, index, &latents, &mut generator);
-            // The first step answers for what is done once: noise, and the prompt's keys and values.
-            times.push(start.elapsed());
-            start = Instant::now();
-            done();
+            let after = scheduler.step(&noise_pred, index, &latents, &mut generator);
+            watch(&Step {
+                index,
+                timestep,
+                sample: &latents,
+                noise_pred: &noise_pred,
+                latents: &after,
+                scheduler: &scheduler,
+            })?;
+            latents = after;
         }
-        Ok((latents, times))
+        Ok(latents)
+    }
+}
+
+/// The network with a prompt, and with a negative one where there is guidance.
+pub(crate) struct Conditioned<'a> {
+    positive: Box<dyn ConditionedUNet + 'a>,
+    negative: Option<Box<dyn ConditionedUNet + 'a>>,
+}
+
+/// A step that is done.
+pub(crate) struct Step<'a> {
+    /// From 0.
+    pub(crate) index: usize,
+    /// What the network was told.
+    pub(crate) timestep: f32,
+    /// The sample before the step.
+    pub(crate) sample: &'a [f32],
+    /// The network's output, after guidance.
+    pub(crate) noise_pred: &'a [f32],
+    /// The sample after the step.
+    pub(crate) latents: &'a [f32],
+    scheduler: &'a EulerAncestralDiscreteScheduler,
+}
+
+impl Step<'_> {
+    /// Standard deviation of the noise in the sample before the step.
+    pub(crate) fn sigma(&self) -> f32 {
+        self.scheduler.sigmas()[self.index]
+    }
+
+    /// The sample without noise, as the network foresees it.
+    pub(crate) fn pred_original_sample(&self) -> Vec<f32> {
+        self.scheduler
+            .pred_original_sample(self.noise_pred, self.index, self.sample)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is to be drawn: from the frame, the flags and the defaults, in this order.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
 use turbo_cli::{Error, Result};
@@ -46,10 +46,19 @@ pub struct Flags {
 
     /// Seed of the noise: 0 to 2^64 - 1, of which the low 32 bits count; the frames after the first count on from it
     ///
-    /// Frame k has the seed N + k, and row b of a frame of several rows counts on from its frame's seed. Without a
-    /// seed a random one is taken.
+    /// Frame k has the seed N + k, and if M pictures are drawn of it, the seeds from N + k * M on, so that no two
+    /// pictures of a stream have the same unless its frames ask for different numbers of them. Row b of a frame of
+    /// several rows counts on from its frame's seed. Without a seed a random one is taken.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+
+    /// Pictures to draw of each prompt, with one seed after the other [default: 1]
+    ///
+    /// Each is a frame of its own, the same as a run with its seed alone would give. The first keeps the record's id,
+    /// picture j from 1 on has "-j" behind it; which it is stands in the metadata as image_index, from 0. What depends
+    /// on the prompt alone is computed once. A record's own number (images) wins.
+    #[arg(long, value_name = "M")]
+    pub images: Option<usize>,
 
     /// Width in pixels, a multiple of 8 [default: the checkpoint's; 512 for SDXL Turbo]
     #[arg(long, value_name = "W")]
@@ -86,7 +95,14 @@ impl Flags {
             self.height
                 .map_or(Ok(()), |side| check_side("height", side)),
         )?;
-        usage(self.steps.map_or(Ok(()), check_steps))?;
+        usage(
+            self.steps
+                .map_or(Ok(()), |steps| check_count("steps", steps)),
+        )?;
+        usage(
+            self.images
+                .map_or(Ok(()), |images| check_count("images", images)),
+        )?;
         usage(
             self.guidance_scale
                 .map_or(Ok(()), |scale| check_guidance("guidance-scale", scale)),
@@ -98,7 +114,13 @@ impl Flags {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) steps: usize,
+    /// Of the first picture's first row.
     pub(crate) seed: u64,
+    pub(crate) images: usize,
+    /// Number of the first picture's first row, where the stream tells it.
+    picture_index: Option<u64>,
+    /// Rows of the frame.
+    rows: usize,
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) guidance_scale: f32,
@@ -122,7 +144,15 @@ impl Settings {
                 .finish()
                 & 0xffff_ffff
         };
-        let seed = flags.seed.map(|seed| seed.wrapping_add(record));
+        let index = "a whole number from 0";
+        let record = own(header, keys::RECORD_INDEX, index)?.unwrap_or(record);
+        let images = own(header, keys::IMAGES, "a whole number from 1")?
+            .or(flags.images)
+            .unwrap_or(1);
+        // By the record itself and its place, so that it can be told of any record without the others.
+        let seed = flags
+            .seed
+            .map(|seed| seed.wrapping_add(record.wrapping_mul(images as u64)));
         let settings = Self {
             steps: own(header, keys::STEPS, "a whole number from 1")?
                 .or(flags.steps)
@@ -130,6 +160,9 @@ impl Settings {
             seed: own(header, keys::SEED, "a whole number from 0 to 2^64 - 1")?
                 .or(seed)
                 .unwrap_or_else(random),
+            images,
+            picture_index: own(header, keys::PICTURE_INDEX, index)?,
+            rows: header.batch(),
             width: own(header, keys::WIDTH, "pixels")?
                 .or(flags.width)
                 .unwrap_or(default_side),
@@ -144,7 +177,8 @@ impl Settings {
             target_size: own(header, keys::TARGET_SIZE, "HEIGHTxWIDTH")?.or(flags.target_size),
             crops_top_left: own(header, keys::CROPS_TOP_LEFT, "TOPxLEFT")?.or(flags.crops_top_left),
         };
-        check_steps(settings.steps)?;
+        check_count(keys::STEPS, settings.steps)?;
+        check_count(keys::IMAGES, settings.images)?;
         check_side(keys::WIDTH, settings.width)?;
         check_side(keys::HEIGHT, settings.height)?;
         check_guidance(keys::GUIDANCE_SCALE, settings.guidance_scale)?;
@@ -165,13 +199,32 @@ impl Settings {
         [original.0, original.1, crop.0, crop.1, target.0, target.1].map(|n| n as f32)
     }
 
-    /// Writes the settings where the picture's metadata will come from. Sizes that are the picture's own are left
-    /// out.
-    pub(crate) fn write(&self, metadata: &mut Metadata) {
+    /// The seed of row `row` of picture `image`.
+    pub(crate) fn seed_of(&self, image: usize, row: usize) -> u64 {
+        self.seed
+            .wrapping_add(image as u64)
+            .wrapping_add(row as u64)
+    }
+
+    /// Writes the settings of picture `image` where its metadata will come from. Sizes that are the picture's own are
+    /// left out, and so is the number of pictures, as this is one of them.
+    pub(crate) fn write(&self, metadata: &mut Metadata, image: usize) {
+        metadata.remove(keys::IMAGES);
+        let image_index = (self.images > 1).then(|| image.to_string());
+        let picture_index = self.picture_index.map(|first| {
+            first
+                .wrapping_add((image as u64).wrapping_mul(self.rows as u64))
+                .to_string()
+        });
+        if let Some(id) = metadata.get_mut(keys::ID) {
+            count_on(id, image);
+        }
         let pair = |pair: Option<Pair>| pair.map(|pair| pair.to_string());
         let entries = [
             (keys::STEPS, Some(self.steps.to_string())),
-            (keys::SEED, Some(self.seed.to_string())),
+            (keys::SEED, Some(self.seed_of(image, 0).to_string())),
+            (keys::IMAGE_INDEX, image_index),
+            (keys::PICTURE_INDEX, picture_index),
             (keys::WIDTH, Some(self.width.to_string())),
             (keys::HEIGHT, Some(self.height.to_string())),
             (keys::GUIDANCE_SCALE, Some(self.guidance_scale.to_string())),
@@ -184,6 +237,13 @@ impl Settings {
                 .into_iter()
                 .filter_map(|(key, value)| Some((key.to_owned(), value?))),
         );
+    }
+}
+
+/// Tells one of several apart: the first keeps the record's id, the others get their number behind it.
+pub(crate) fn count_on(id: &mut String, index: usize) {
+    if index > 0 {
+        let _ = write!(id, "-{index}");
     }
 }
 
@@ -220,9 +280,11 @@ fn check_side(what: &str, side: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_steps(steps: usize) -> Result<()> {
-    if steps == 0 {
-        return Err(Error::new("steps: expected at least 1, found 0"));
+fn check_count(what: &str, count: usize) -> Result<()> {
+    if count == 0 {
+        return Err(Error::new(format_args!(
+            "{what}: expected at least 1, found 0"
+        )));
     }
     Ok(())
 }
@@ -237,176 +299,4 @@ fn check_guidance(what: &str, scale: f32) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(metadata: &[(&str, &str)]) -> Header {
-        let metadata = metadata
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        Header::text_embeddings(1, 2, 3, 4, false, metadata).unwrap()
-    }
-
-    fn refused(metadata: &[(&str, &str)]) -> String {
-        Settings::new(&header(metadata), &Flags::default(), 0, 512)
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn the_frame_wins_then_the_flag_then_the_default() {
-        let flags = Flags {
-            steps: Some(2),
-            width: Some(640),
-            guidance_scale: Some(1.5),
-            ..Flags::default()
-        };
-        let settings =
-            Settings::new(&header(&[("steps", "4"), ("seed", "7")]), &flags, 3, 512).unwrap();
-        assert_eq!((settings.steps, settings.seed), (4, 7));
-        assert_eq!((settings.width, settings.height), (640, 512));
-        assert!(settings.guides());
-        let plain = Settings::new(&header(&[]), &Flags::default(), 0, 512).unwrap();
-        assert_eq!(
-            (plain.steps, plain.width, plain.height, plain.guides()),
-            (1, 512, 512, false)
-        );
-    }
-
-    #[test]
-    fn seeds_count_on_over_the_stream() {
-        let flags = Flags {
-            seed: Some(u64::MAX),
-            ..Flags::default()
-        };
-        let seed = |record| {
-            Settings::new(&header(&[]), &flags, record, 512)
-                .unwrap()
-                .seed
-        };
-        assert_eq!((seed(0), seed(1), seed(2)), (u64::MAX, 0, 1));
-    }
-
-    #[test]
-    fn random_seeds_differ_and_are_short() {
-        let seed = || {
-            Settings::new(&header(&[]), &Flags::default(), 0, 512)
-                .unwrap()
-                .seed
-        };
-        let seeds = [seed(), seed(), seed()];
-        assert!(seeds[0] != seeds[1] || seeds[1] != seeds[2]);
-        assert!(seeds.iter().all(|&seed| u32::try_from(seed).is_ok()));
-    }
-
-    #[test]
-    fn guidance_is_on_above_one_only() {
-        for (scale, guides) in [
-            ("0", false),
-            ("0.5", false),
-            ("1", false),
-            ("1.0001", true),
-            ("-3", false),
-        ] {
-            let settings = Settings::new(
-                &header(&[("guidance_scale", scale)]),
-                &Flags::default(),
-                0,
-                512,
-            )
-            .unwrap();
-            assert_eq!(settings.guides(), guides, "{scale}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_is_named() {
-        assert_eq!(
-            refused(&[("width", "515")]),
-            "width: expected a multiple of 8, found 515; give 512 or 520"
-        );
-        assert_eq!(
-            refused(&[("height", "5")]),
-            "height: expected a multiple of 8, found 5; give 8"
-        );
-        assert_eq!(
-            refused(&[("height", "0")]),
-            "height: expected 8 to 16384 pixels, found 0"
-        );
-        assert_eq!(
-            refused(&[("width", "1000000000")]),
-            "width: expected 8 to 16384 pixels, found 1000000000"
-        );
-        assert_eq!(
-            refused(&[("steps", "0")]),
-            "steps: expected at least 1, found 0"
-        );
-        assert_eq!(
-            refused(&[("steps", "two")]),
-            "metadata: steps: expected a whole number from 1, found \"two\""
-        );
-        assert_eq!(
-            refused(&[("guidance_scale", "NaN")]),
-            "guidance_scale: expected a finite number, found NaN"
-        );
-        assert_eq!(
-            refused(&[("seed", "-1")]),
-            "metadata: seed: expected a whole number from 0 to 2^64 - 1, found \"-1\""
-        );
-        assert_eq!(
-            refused(&[("target_size", "512")]),
-            "metadata: target_size: expected HEIGHTxWIDTH, found \"512\""
-        );
-    }
-
-    #[test]
-    fn time_ids_are_height_before_width() {
-        let header = header(&[
-            ("original_size", "1024x768"),
-            ("crops_top_left", "16x32"),
-            ("width", "128"),
-        ]);
-        let settings = Settings::new(&header, &Flags::default(), 0, 64).unwrap();
-        let whole = settings.time_ids().map(|id| id as u32);
-        assert_eq!(whole, [1024, 768, 16, 32, 64, 128]);
-    }
-
-    #[test]
-    fn what_was_written_is_read_again() {
-        let flags = Flags {
-            target_size: Some(Pair(8, 9)),
-            guidance_scale: Some(2.5),
-            ..Flags::default()
-        };
-        let settings = Settings::new(&header(&[]), &flags, 0, 512).unwrap();
-        let mut metadata = Metadata::new();
-        settings.write(&mut metadata);
-        assert_eq!(metadata["guidance_scale"], "2.5");
-        assert!(!metadata.contains_key("original_size"));
-        let again = Header::text_embeddings(1, 2, 3, 4, false, metadata).unwrap();
-        assert_eq!(
-            Settings::new(&again, &Flags::default(), 9, 64).unwrap(),
-            settings
-        );
-    }
-
-    #[test]
-    fn pairs() {
-        assert_eq!("1024x768".parse(), Ok(Pair(1024, 768)));
-        for bad in [
-            "",
-            "x",
-            "1x",
-            "x1",
-            "1x2x3",
-            "-1x2",
-            "+1x2",
-            "1.5x2",
-            "1 x 2",
-            "99999999999x1",
-        ] {
-            assert!(bad.parse::<Pair>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -1,110 +1,237 @@
-//! Both tokenizers and both text encoders of a checkpoint.
+//! Both tokenizers and both text encoders of a checkpoint, opened when a text asks for them.
 
-use crate::Args;
+use crate::cache::{Cache, Keys};
 use crate::clip_tokenizer::ClipTokenizer;
-use std::cell::OnceCell;
+use crate::embeddings::{CutOff, Embeddings, Shape, Text};
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use turbo_cli::{Console, Context, Result};
-use turbo_sdxl::{TextEmbeddings, TextEncoders, open_text_encoders};
+use turbo_sdxl::cpu_backend::Cpu;
+use turbo_sdxl::{DType, Device, TextEncoders, open_text_encoders};
 use turbo_stage::{Networks, locate};
+use turbo_weights::Model;
 
-/// A prompt as ids of both tokenizers, padded.
-pub(crate) struct Text([Vec<u32>; 2]);
+/// A checkpoint that turns texts into embeddings.
+pub(crate) struct Encoder<'a> {
+    model: Model,
+    networks: Networks,
+    cache: Option<(&'a Cache<'a>, Keys)>,
+    console: &'a Console,
+    open: OnceCell<Open>,
+    /// The last negative prompt, which is mostly the same for every record.
+    negative: RefCell<Option<(Text, Rc<Embeddings>)>>,
+}
 
-impl Text {
-    /// Number of ids for each encoder.
-    pub(crate) fn tokens(&self) -> usize {
-        self.0[0].len()
+struct Open {
+    tokenizers: [ClipTokenizer; 2],
+    encoders: Box<dyn TextEncoders>,
+}
+
+/// A text on its way to embeddings.
+pub(crate) enum Prepared {
+    /// They were known.
+    Known(Rc<Embeddings>),
+    /// They are to be computed.
+    Tokens {
+        text: Text,
+        ids: [Vec<u32>; 2],
+        shape: Shape,
+        cut_off: CutOff,
+    },
+}
+
+impl Prepared {
+    /// Sizes of the embeddings.
+    pub(crate) fn shape(&self) -> Shape {
+        match self {
+            Self::Known(embeddings) => embeddings.shape,
+            Self::Tokens { shape, .. } => *shape,
+        }
     }
 }
 
-/// What turns a prompt into embeddings.
-pub(crate) struct Encoder {
-    model: String,
-    tokenizers: [ClipTokenizer; 2],
-    encoders: Box<dyn TextEncoders>,
-    /// The negative prompt, which is the same for every frame.
-    negative: Option<(Text, OnceCell<TextEmbeddings>)>,
-}
+impl<'a> Encoder<'a> {
+    /// Finds the model, and opens nothing.
+    pub(crate) fn locate(
+        networks: Networks,
+        spec: &str,
+        cache: Option<&'a Cache<'a>>,
+        console: &'a Console,
+    ) -> Result<Self> {
+        let model = locate(spec, turbo_demo::TEXT)?;
+        let keys = |cache: &'a Cache<'a>| {
+            let keys = cache.keys(&model, &computation(&networks)?)?;
+            Ok::<_, turbo_cli::Error>((cache, keys))
+        };
+        Ok(Self {
+            cache: cache.map(keys).transpose()?,
+            model,
+            networks,
+            console,
+            open: OnceCell::new(),
+            negative: RefCell::new(None),
+        })
+    }
 
-impl Encoder {
-    /// Opens the model that the arguments name, and tokenizes their negative prompt.
-    pub(crate) fn open(networks: &Networks, args: &Args, console: &Console) -> Result<Self> {
-        let model = locate(&args.model.choose(None))?;
-        let encoders = open_text_encoders(&networks.device, networks.dtype, &model)?;
+    /// What the model is called in a stream.
+    pub(crate) fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    /// Looks for a prompt's embeddings among what is known. `what` is the text's name in messages.
+    pub(crate) fn known(&self, text: &Text, what: &str) -> Option<Prepared> {
+        let (cache, keys) = self.cache.as_ref()?;
+        let found = cache.get(&keys.of(text))?;
+        self.warn(text, found.cut_off, found.shape.tokens, what);
+        Some(Prepared::Known(Rc::new(found)))
+    }
+
+    /// Looks for a negative prompt's embeddings among what is known.
+    pub(crate) fn known_negative(&self, text: &Text) -> Option<Prepared> {
+        if let Some((of, known)) = &*self.negative.borrow()
+            && of == text
+        {
+            return Some(Prepared::Known(Rc::clone(known)));
+        }
+        let found = self.known(text, NEGATIVE)?;
+        if let Prepared::Known(embeddings) = &found {
+            *self.negative.borrow_mut() = Some((text.clone(), Rc::clone(embeddings)));
+        }
+        Some(found)
+    }
+
+    /// Opens the model, if it is not open. Gives the time it took.
+    ///
+    /// # Errors
+    /// The model is damaged, or is another than was found.
+    pub(crate) fn open(&self) -> Result<Duration> {
+        if self.open.get().is_some() {
+            return Ok(Duration::ZERO);
+        }
+        let start = Instant::now();
+        let model = &self.model;
+        let encoders = open_text_encoders(&self.networks.device, self.networks.dtype, model)?;
         let tokenizer = |n| -> Result<ClipTokenizer> {
             let files = model.tokenizer(n)?;
             ClipTokenizer::new(&files, encoders.max_tokens())
                 .context(format_args!("{}: tokenizer {n}", model.name()))
         };
         let tokenizers = [tokenizer(1)?, tokenizer(2)?];
-        let mut this = Self {
-            model: model.name().to_owned(),
+        if let Some((_, keys)) = &self.cache {
+            keys.check(model)?;
+        }
+        self.open.get_or_init(|| Open {
             tokenizers,
             encoders,
-            negative: None,
+        });
+        Ok(start.elapsed())
+    }
+
+    /// Tokenizes a text, and warns of what is cut off. To be called once the model is open.
+    ///
+    /// # Errors
+    /// The text cannot be tokenized.
+    pub(crate) fn tokenize(&self, text: Text, what: &str) -> Result<Prepared> {
+        let Open {
+            tokenizers: [first, second],
+            encoders,
+        } = self.opened()?;
+        let first = first.encode(&text.first)?;
+        let second = second.encode(&text.second)?;
+        let cut_off =
+            [&first.truncated, &second.truncated].map(|end| end.as_ref().map_or(0, String::len));
+        let shape = Shape {
+            tokens: first.ids.len(),
+            width: encoders.width(),
+            pooled_width: encoders.pooled_width(),
         };
-        if let Some(negative) = &args.negative_prompt {
-            let text = this.tokenize(negative, None, console, "negative prompt")?;
-            this.negative = Some((text, OnceCell::new()));
+        self.warn(&text, cut_off, shape.tokens, what);
+        Ok(Prepared::Tokens {
+            text,
+            ids: [first.ids, second.ids],
+            shape,
+            cut_off,
+        })
+    }
+
+    /// The same for a negative prompt.
+    ///
+    /// # Errors
+    /// As [`Encoder::tokenize`].
+    pub(crate) fn tokenize_negative(&self, text: Text) -> Result<Prepared> {
+        self.tokenize(text, NEGATIVE)
+    }
+
+    /// Encodes a text, unless its embeddings are known.
+    ///
+    /// # Errors
+    /// Those of the encoders.
+    pub(crate) fn encode(&self, prepared: Prepared) -> Result<Rc<Embeddings>> {
+        let (text, ids, shape, cut_off) = match prepared {
+            Prepared::Known(embeddings) => return Ok(embeddings),
+            Prepared::Tokens {
+                text,
+                ids,
+                shape,
+                cut_off,
+            } => (text, ids, shape, cut_off),
+        };
+        let encoders = &self.opened()?.encoders;
+        let embeddings = encoders.encode(&ids[0], &ids[1], text.clip_skip)?;
+        let embeddings = Embeddings::new(&embeddings, shape, cut_off);
+        if let Some((cache, keys)) = &self.cache {
+            cache.put(&keys.of(&text), &embeddings);
         }
-        Ok(this)
+        Ok(Rc::new(embeddings))
     }
 
-    /// What the model is called in a stream.
-    pub(crate) fn model(&self) -> &str {
-        &self.model
+    /// The same for a negative prompt, whose embeddings are then known.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub(crate) fn encode_negative(&self, prepared: Prepared) -> Result<Rc<Embeddings>> {
+        let text = match &prepared {
+            Prepared::Known(_) => None,
+            Prepared::Tokens { text, .. } => Some(text.clone()),
+        };
+        let embeddings = self.encode(prepared).context(NEGATIVE)?;
+        if let Some(text) = text {
+            *self.negative.borrow_mut() = Some((text, Rc::clone(&embeddings)));
+        }
+        Ok(embeddings)
     }
 
-    /// Values in a row of the prompt's embedding.
-    pub(crate) fn width(&self) -> usize {
-        self.encoders.width()
+    fn opened(&self) -> Result<&Open> {
+        if self.open.get().is_none() {
+            self.open()?;
+        }
+        self.open
+            .get()
+            .ok_or_else(|| turbo_cli::Error::new("the model is not open"))
     }
 
-    /// Values in the pooled embedding.
-    pub(crate) fn pooled_width(&self) -> usize {
-        self.encoders.pooled_width()
-    }
-
-    /// Tokenizes a prompt, for the second encoder `prompt_2` if there is one, and warns of what is cut off.
-    pub(crate) fn tokenize(
-        &self,
-        prompt: &str,
-        prompt_2: Option<&str>,
-        console: &Console,
-        what: &str,
-    ) -> Result<Text> {
-        let [first, second] = &self.tokenizers;
-        let first_ids = first.encode(prompt)?;
-        let second_ids = second.encode(prompt_2.unwrap_or(prompt))?;
-        let mut cut: Vec<_> = [&first_ids.truncated, &second_ids.truncated]
-            .into_iter()
-            .flatten()
-            .collect();
-        cut.dedup();
-        for rest in cut {
-            let room = first.length() - 2;
-            console.warn(format_args!(
+    fn warn(&self, text: &Text, cut_off: CutOff, tokens: usize, what: &str) {
+        for rest in text.ends(cut_off) {
+            let room = tokens.saturating_sub(2);
+            self.console.warn(format_args!(
                 "{what}: only the first {room} tokens count; cut off: {rest:?}"
             ));
         }
-        Ok(Text([first_ids.ids, second_ids.ids]))
     }
+}
 
-    /// Encodes a prompt.
-    pub(crate) fn encode(&self, text: &Text, clip_skip: usize) -> Result<TextEmbeddings> {
-        Ok(self.encoders.encode(&text.0[0], &text.0[1], clip_skip)?)
-    }
+/// What messages call a negative prompt.
+const NEGATIVE: &str = "negative prompt";
 
-    /// The negative prompt's embeddings, if there is one: computed once, and always without `clip_skip`, as in
-    /// diffusers.
-    pub(crate) fn negative(&self) -> Result<Option<&TextEmbeddings>> {
-        let Some((text, cell)) = &self.negative else {
-            return Ok(None);
-        };
-        if let Some(embeddings) = cell.get() {
-            return Ok(Some(embeddings));
-        }
-        let embeddings = self.encode(text, 0).context("negative prompt")?;
-        Ok(Some(cell.get_or_init(|| embeddings)))
-    }
+/// How numbers come about, as part of a cache's keys: what may change a bit of them beside texts, checkpoint and
+/// program. The number of threads may not.
+fn computation(networks: &Networks) -> Result<String> {
+    let Networks { device, dtype } = networks;
+    // Instruction set and type. Other devices take theirs from the same processor, or leave it aside.
+    let cpu = Cpu::new(matches!(dtype, DType::Auto | DType::BF16))?.describe();
+    Ok(match device {
+        Device::Cpu { .. } => format!("cpu: {cpu}"),
+        other => format!("{other:?} {dtype:?}: {cpu}"),
+    })
 }

@@ -1,29 +1,50 @@
 //! Prompts in, text embeddings out.
 
 #![forbid(unsafe_code)]
+// Doc comments of arguments are help texts, in which backticks would show.
+#![allow(clippy::doc_markdown)]
 
+mod cache;
 pub mod clip_tokenizer;
+mod embeddings;
 mod encoder;
-mod prompts;
+mod lines;
+mod record;
+mod records;
+mod skip;
+mod tool;
 
+pub use cache::CacheArgs;
+
+use cache::Cache;
 use clap::Parser;
-use encoder::{Encoder, Text};
-use prompts::Prompts;
-use std::time::{Duration, Instant};
+use records::Records;
+use skip::Existing;
+use std::path::PathBuf;
+use tool::{Planned, Tool};
 use turbo_cli::{Console, ModelArgs, OnError, OutputArgs, Result};
-use turbo_stage::{Computed, Emitter, Networks};
-use turbo_wire::{Header, Metadata, f32_bytes, keys, names};
+use turbo_stage::{Emitter, Networks, Slot};
 
 /// Turn prompts into text embeddings, for denoise
 ///
-/// One frame for each PROMPT; without any, one for each line of stdin, in which blank lines do not count. A prompt
-/// has room for 75 tokens; what is cut off is told on stderr.
+/// One frame for each PROMPT; without any, one for each line of stdin, in which blank lines do not count; with
+/// --jsonl, one for each line of JSON. A prompt has room for 75 tokens; what is cut off is told on stderr.
 #[derive(Parser, Debug)]
 #[command(version)]
 pub struct Args {
     /// Prompts; without any, the lines of stdin
     #[arg(value_name = "PROMPT")]
     pub prompts: Vec<String>,
+
+    /// Read records: a JSON object a line, of FILE or of stdin
+    ///
+    /// A record has a "prompt" and, if wanted, "id", "prompt_2", "negative_prompt", "negative_prompt_2", "clip_skip",
+    /// "model", "seed", "images", "steps", "width", "height", "guidance_scale" and "strength". Each of them wins over
+    /// the flag of that name, here or in a later tool; null is as good as none. Any other key travels on as metadata,
+    /// strings as they are and other values as JSON. A record gives the same bytes wherever it stands.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", conflicts_with = "prompts",
+        value_hint = clap::ValueHint::FilePath)]
+    pub jsonl: Option<PathBuf>,
 
     /// Prompt for the second text encoder, where it is to have another
     #[arg(long, value_name = "PROMPT")]
@@ -40,11 +61,31 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub clip_skip: usize,
 
+    /// Pictures that denoise is to draw of each prompt
+    ///
+    /// It travels with each prompt and wins over the flag of denoise. With --skip-existing it has to be given here,
+    /// so that all of them are looked for.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+
+    /// Leave out prompts whose pictures are there: PATTERN is that of to-png -o
+    ///
+    /// For a run that was stopped or killed: started again with the same command it does what is missing, and ends
+    /// with the same files, given that seeds do not come by chance (from the records, or denoise --seed). Give to-png
+    /// --skip-existing too. The frames say which record and picture of the run they are (record_index, picture_index,
+    /// images), so that seeds and the numbers in file names stay those of a run in one go.
+    #[arg(long, value_name = "PATTERN", value_hint = clap::ValueHint::FilePath)]
+    pub skip_existing: Option<String>,
+
     /// What to do about a prompt that fails
     ///
     /// stop: end at once. skip: report it, leave it out, go on; the exit status becomes 1.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub on_error: OnError,
+
+    /// What was encoded before.
+    #[command(flatten)]
+    pub cache: CacheArgs,
 
     /// Where to write.
     #[command(flatten)]
@@ -62,101 +103,43 @@ pub struct Args {
 #[allow(clippy::needless_pass_by_value, reason = "as turbo_cli::main gives it")]
 pub fn run(args: Args, console: &Console) -> Result<()> {
     let networks = Networks::new(&args.model, console)?;
+    let existing = args.skip_existing.as_deref().map(Existing::new);
+    let cache = Cache::open(&args.cache, console)?;
     let mut output = args.output.open("text-embeddings frames")?;
     let mut emitter = Emitter::new(&mut output, args.on_error, console);
-    let mut open = None;
-    let mut prompts = Prompts::new(&args.prompts)?;
-    let mut record = 0;
-    while let Some(prompt) = prompts.next()? {
-        let start = Instant::now();
-        let first = open.is_none();
-        // Opened with the first prompt, so that an empty input needs no model.
-        let encoder = match &open {
-            Some(encoder) => encoder,
-            None => open.insert(Encoder::open(&networks, &args, console)?),
+    let mut records = Records::new(&args.prompts, args.jsonl.as_deref())?;
+    let mut tool = Tool {
+        args: &args,
+        networks,
+        cache: cache.as_ref(),
+        encoder: Slot::default(),
+        existing: existing.transpose()?,
+        pictures: 0,
+        console,
+    };
+    let mut number = 0;
+    while let Some(record) = records.next()? {
+        let planned = match record.and_then(|record| tool.settle(number, record)) {
+            Ok(Some(record)) => tool.plan(number, &record)?,
+            Ok(None) => {
+                number += 1;
+                continue;
+            }
+            Err(error) => Err(error),
         };
-        let open = if first {
-            start.elapsed()
-        } else {
-            Duration::ZERO
-        };
-        let planned = prompt.and_then(|prompt| {
-            let text = encoder.tokenize(
-                &prompt,
-                args.prompt_2(),
-                console,
-                &format!("frame {record}"),
-            )?;
-            Ok((header(&args, encoder, &text, prompt)?, text))
-        });
         match planned {
-            Err(error) => emitter.fail(error.in_frame(record))?,
-            Ok((header, text)) => {
-                emitter.announce(&header)?;
-                emitter.complete(record, open, &header, || {
-                    compute(encoder, &text, args.clip_skip).map_err(|error| error.in_frame(record))
+            Err(error) => emitter.fail(error.in_frame(number))?,
+            Ok(planned) => {
+                let Planned { header, .. } = &planned;
+                emitter.announce(header)?;
+                let (header, open) = (header.clone(), planned.open);
+                emitter.complete(number, open, &header, || {
+                    tool.compute(planned)
+                        .map_err(|error| error.in_frame(number))
                 })?;
             }
         }
-        record += 1;
+        number += 1;
     }
     output.finish()
-}
-
-impl Args {
-    /// The second encoder's own prompt. As in diffusers, an empty one is none.
-    fn prompt_2(&self) -> Option<&str> {
-        self.prompt_2.as_deref().filter(|prompt| !prompt.is_empty())
-    }
-}
-
-fn header(args: &Args, encoder: &Encoder, text: &Text, prompt: String) -> Result<Header> {
-    let clip_skip = (args.clip_skip > 0).then(|| args.clip_skip.to_string());
-    let entries = [
-        (keys::PROMPT, Some(prompt)),
-        (keys::PROMPT_2, args.prompt_2().map(str::to_owned)),
-        (keys::NEGATIVE_PROMPT, args.negative_prompt.clone()),
-        (keys::CLIP_SKIP, clip_skip),
-        (keys::MODEL, Some(encoder.model().to_owned())),
-        (
-            keys::PRODUCER,
-            Some(concat!("encode-text ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ),
-    ];
-    let metadata: Metadata = entries
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect();
-    let negative = args.negative_prompt.is_some();
-    let (width, pooled) = (encoder.width(), encoder.pooled_width());
-    Ok(Header::text_embeddings(
-        1,
-        text.tokens(),
-        width,
-        pooled,
-        negative,
-        metadata,
-    )?)
-}
-
-fn compute(encoder: &Encoder, text: &Text, clip_skip: usize) -> Result<Computed> {
-    let prompt = encoder.encode(text, clip_skip)?;
-    let mut body = vec![
-        (names::PROMPT_EMBEDS, f32_bytes(&prompt.prompt_embeds)),
-        (
-            names::POOLED_PROMPT_EMBEDS,
-            f32_bytes(&prompt.pooled_prompt_embeds),
-        ),
-    ];
-    if let Some(negative) = encoder.negative()? {
-        body.push((
-            names::NEGATIVE_PROMPT_EMBEDS,
-            f32_bytes(&negative.prompt_embeds),
-        ));
-        body.push((
-            names::NEGATIVE_POOLED_PROMPT_EMBEDS,
-            f32_bytes(&negative.pooled_prompt_embeds),
-        ));
-    }
-    Ok(Computed { body, steps: None })
 }

@@ -42,10 +42,9 @@ use turbo_cli::Console;
 /// An interrupted download goes on where it stopped when the same command is given again. Sizes
 /// and hashes are checked; what is in the cache already is not fetched again.
 ///
-/// With --progress json, stderr has one JSON object a line. Every second and at the end of a
-/// file: event ("download"), tool, path, bytes (of it that are there), size, resumed_from, done.
-/// At the end: event ("fetched"), tool, model, commit, snapshot, files, downloaded_files,
-/// downloaded_bytes.
+/// With --progress json, a line every second and at the end of a file: event ("download"), tool,
+/// path, bytes (of it that are there), size, resumed_from, done. At the end: event ("fetched"),
+/// tool, model, commit, snapshot, files, downloaded_files, downloaded_bytes.
 #[derive(Debug, Clone, clap::Parser)]
 #[expect(
     clippy::doc_markdown,

@@ -1,21 +1,40 @@
 //! Tells the user how it goes: a bar, or JSON lines.
 
+use crate::Fetched;
 use crate::fetch::Watch;
 use crate::hub::RemoteFile;
 use crate::id::ModelSpec;
-use crate::{Args, Fetched};
-use serde_json::json;
-use std::io::Write;
+use serde::Serialize;
 use std::time::{Duration, Instant};
-use turbo_cli::{Bar, Console, Progress, Unit};
+use turbo_cli::{Bar, Console, Unit};
 
 /// Time between two JSON lines about one file.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Report<'a> {
     console: &'a Console,
-    json: bool,
     current: Option<Current>,
+}
+
+/// How far a file is; documented in PROGRESS.md of turbo-cli, as the next.
+#[derive(Serialize)]
+struct DownloadKeys<'a> {
+    path: &'a str,
+    bytes: u64,
+    size: u64,
+    resumed_from: u64,
+    done: bool,
+}
+
+/// All is there.
+#[derive(Serialize)]
+struct FetchedKeys<'a> {
+    model: &'a str,
+    commit: &'a str,
+    snapshot: &'a str,
+    files: usize,
+    downloaded_files: usize,
+    downloaded_bytes: u64,
 }
 
 struct Current {
@@ -31,7 +50,6 @@ impl<'a> Report<'a> {
     pub(crate) fn new(console: &'a Console) -> Self {
         Self {
             console,
-            json: wants_json(),
             current: None,
         }
     }
@@ -45,16 +63,17 @@ impl<'a> Report<'a> {
             downloaded_files,
             downloaded_bytes,
         } = fetched;
-        self.tell(&json!({
-            "event": "fetched",
-            "tool": self.console.tool(),
-            "model": model.id.as_str(),
-            "commit": commit.as_str(),
-            "snapshot": snapshot.to_string_lossy(),
-            "files": files,
-            "downloaded_files": downloaded_files,
-            "downloaded_bytes": downloaded_bytes,
-        }));
+        self.console.event(
+            "fetched",
+            &FetchedKeys {
+                model: model.id.as_str(),
+                commit: commit.as_str(),
+                snapshot: &snapshot.to_string_lossy(),
+                files: *files,
+                downloaded_files: *downloaded_files,
+                downloaded_bytes: *downloaded_bytes,
+            },
+        );
         self.console.info(format_args!(
             "{}: {files} files, {downloaded_files} of them downloaded ({downloaded_bytes} bytes)",
             model.id
@@ -66,24 +85,16 @@ impl<'a> Report<'a> {
             return;
         };
         current.told = now;
-        let event = json!({
-            "event": "download",
-            "tool": self.console.tool(),
-            "path": current.path,
-            "bytes": current.bytes,
-            "size": current.size,
-            "resumed_from": current.from,
-            "done": current.bytes == current.size,
-        });
-        self.tell(&event);
-    }
-
-    fn tell(&self, event: &serde_json::Value) {
-        if self.json {
-            // In one piece, so that lines of several tools do not mix; a closed stderr is no
-            // reason to stop a download.
-            let _ = std::io::stderr().write_all(format!("{event}\n").as_bytes());
-        }
+        self.console.event(
+            "download",
+            &DownloadKeys {
+                path: &current.path,
+                bytes: current.bytes,
+                size: current.size,
+                resumed_from: current.from,
+                done: current.bytes == current.size,
+            },
+        );
     }
 }
 
@@ -129,12 +140,4 @@ impl Watch for Report<'_> {
     fn warn(&mut self, text: &str) {
         self.console.warn(text);
     }
-}
-
-/// Whether `--progress json` was given. The flag is the console's; its value is read from the
-/// same definition.
-fn wants_json() -> bool {
-    turbo_cli::command::<Args>()
-        .try_get_matches_from(std::env::args_os())
-        .is_ok_and(|matches| matches.get_one::<Progress>("progress") == Some(&Progress::Json))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use support::repository::{COMMIT, ID, Repository, UNET};
 use support::{Hub, Tool, names, stderr};
+use turbo_testkit::ProgressSchema;
 
 #[test]
 fn the_cache_is_where_the_environment_says() {
@@ -64,10 +65,7 @@ fn progress_as_json_lines() {
     let hub = Hub::new(Repository::turbo());
     let output = Tool::new(&hub).run(&[ID, "--progress", "json"]);
     let text = stderr(&output);
-    let events: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let events = ProgressSchema::documented().check("fetch-model", &text);
     let done: Vec<_> = events
         .iter()
         .filter(|e| e["event"] == "download" && e["done"] == true)

@@ -2,8 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
+mod difference;
+mod number;
+mod preview;
 mod report;
 mod stats;
+mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +17,12 @@ use std::time::Instant;
 use turbo_cli::{
     Console, Context, FrameReport, Input, InputArgs, LimitArgs, Output, Result, refuse_same_file,
 };
-use turbo_wire::keys;
+use turbo_wire::{Frame, keys};
 
+use crate::compare::Compare;
+pub use crate::compare::CompareArgs;
+use crate::preview::{Preview, Shown};
+pub use crate::preview::{PreviewArgs, Protocol, Where};
 use crate::report::FrameSummary;
 
 // The text is the help's, where backticks would show.
@@ -24,6 +33,8 @@ use crate::report::FrameSummary;
 /// value and standard deviation (of the population) of its finite values, in double precision;
 /// how many values are NaN and how many infinite; the metadata. Where stdout is not a terminal,
 /// the frames are passed on to it, byte for byte and one by one.
+///
+/// --compare tells instead how far they are from those of another stream, and --preview shows the pictures in them.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(version)]
 pub struct Args {
@@ -37,8 +48,20 @@ pub struct Args {
     /// A number that there is not is null: min, mean, max and std of a tensor without a finite
     /// value; all of them for a type that peek does not compute with (8-bit floats and smaller,
     /// complex numbers).
+    ///
+    /// With --compare: file, frame, within (whether it is near enough), kind, other_kind (null where
+    /// OTHER has ended), tensors (a list of name, dtype, shape, other_dtype, other_shape, within,
+    /// distance: differing, max_abs, mean_abs, relative, and first: index, value, other), metadata
+    /// (the keys that differ, each with the value here and there). What is not there is null, and so
+    /// is a distance that is infinite. With --preview, files has the names of what was written.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    compare: CompareArgs,
+
+    #[command(flatten)]
+    preview: PreviewArgs,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -48,8 +71,11 @@ pub struct Args {
 ///
 /// # Errors
 /// An input that cannot be opened or breaks the protocol; stdout cannot be written; stderr cannot
-/// be written and nothing is passed on. Frames before it have been shown and passed on.
+/// be written and nothing is passed on; with `--compare`, the streams are too far apart. Frames
+/// before it have been shown and passed on.
 pub fn run(args: Args, console: &Console) -> Result<()> {
+    let compare = Compare::open(&args.compare, &args.limits, &args.input.sources())?;
+    let preview = Preview::new(&args.preview)?;
     let output = if io::stdout().is_terminal() {
         None
     } else {
@@ -60,6 +86,8 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         args,
         console,
         output,
+        compare,
+        preview,
         frames: 0,
     };
     for source in sources {
@@ -71,8 +99,11 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         run.stream(input, path.as_deref())
             .in_file(path.as_deref())?;
     }
-    match run.output {
-        Some(output) => output.finish(),
+    if let Some(output) = run.output {
+        output.finish()?;
+    }
+    match run.compare {
+        Some(compare) => compare.finish(),
         None => Ok(()),
     }
 }
@@ -82,6 +113,8 @@ struct Run<'a> {
     console: &'a Console,
     /// stdout, unless it is a terminal.
     output: Option<Output>,
+    compare: Option<Compare>,
+    preview: Option<Preview>,
     /// Frames shown, of all inputs.
     frames: u64,
 }
@@ -96,13 +129,9 @@ impl Run<'_> {
             self.pass(frame.body())?;
 
             let start = Instant::now();
-            let summary = FrameSummary::new(path, reader.index(), &frame);
-            let text = if self.args.json {
-                summary.json()?
-            } else {
-                summary.table()
-            };
-            let told = self.console.report(&text);
+            let shown = self.show(&frame);
+            let text = self.tell(path, reader.index(), &frame, &shown.files)?;
+            let told = self.console.report(&(text + &shown.text));
             if self.output.is_none() {
                 told?;
             }
@@ -115,6 +144,41 @@ impl Run<'_> {
             self.frames += 1;
         }
         Ok(())
+    }
+
+    /// Shows the pictures in a frame. If that fails, the frame still passes; the exit status becomes 1.
+    fn show(&mut self, frame: &Frame) -> Shown {
+        let shown = self.preview.as_mut().map(|preview| preview.show(frame));
+        shown.map_or_else(Shown::default, |shown| {
+            shown.unwrap_or_else(|error| {
+                self.console.error(&error.context("--preview"));
+                Shown::default()
+            })
+        })
+    }
+
+    fn tell(
+        &mut self,
+        path: Option<&Path>,
+        index: u64,
+        frame: &Frame,
+        files: &[String],
+    ) -> Result<String> {
+        if let Some(compare) = &mut self.compare {
+            let difference = compare.frame(path, index, frame, files)?;
+            if self.args.json {
+                difference.json()
+            } else {
+                Ok(difference.table())
+            }
+        } else {
+            let summary = FrameSummary::new(path, index, frame, files);
+            if self.args.json {
+                summary.json()
+            } else {
+                Ok(summary.table())
+            }
+        }
     }
 
     fn pass(&mut self, bytes: &[u8]) -> Result<()> {

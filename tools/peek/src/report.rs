@@ -8,6 +8,7 @@ use turbo_cli::{Result, escape};
 use turbo_wire::{Frame, Metadata};
 
 use crate::stats::Stats;
+use crate::table::{lines, number};
 
 /// What is told of a frame. The order of fields is that of the JSON.
 #[derive(Serialize)]
@@ -19,6 +20,9 @@ pub(crate) struct FrameSummary<'a> {
     bytes: u64,
     tensors: Vec<TensorSummary<'a>>,
     metadata: &'a Metadata,
+    /// Pictures of it that were written.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    files: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -32,7 +36,12 @@ struct TensorSummary<'a> {
 
 impl<'a> FrameSummary<'a> {
     /// Summarises frame `index` (from 0) of a file, or of stdin.
-    pub(crate) fn new(path: Option<&Path>, index: u64, frame: &'a Frame) -> Self {
+    pub(crate) fn new(
+        path: Option<&Path>,
+        index: u64,
+        frame: &'a Frame,
+        files: &'a [String],
+    ) -> Self {
         let header = &frame.header;
         let tensors = header.tensors().iter().map(|tensor| TensorSummary {
             name: &tensor.name,
@@ -47,6 +56,7 @@ impl<'a> FrameSummary<'a> {
             bytes: header.encoded().len() as u64 + header.body_len(),
             tensors: tensors.collect(),
             metadata: header.metadata(),
+            files,
         }
     }
 
@@ -79,7 +89,15 @@ impl<'a> FrameSummary<'a> {
             .map(|(key, value)| vec![escape(key).into_owned(), escape(value).into_owned()])
             .collect();
         lines(&mut text, &rows);
+        written(&mut text, self.files);
         text
+    }
+}
+
+/// The files that a frame was written to, a line each.
+pub(crate) fn written(text: &mut String, files: &[String]) {
+    for file in files {
+        let _ = writeln!(text, "  written to {}", escape(file));
     }
 }
 
@@ -101,62 +119,10 @@ impl TensorSummary<'_> {
     }
 }
 
-/// Rows with their columns one under the other, the last as long as it is.
-fn lines(text: &mut String, rows: &[Vec<String>]) {
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "  {cell:<width$}");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-}
-
-/// A number to five significant digits.
-fn number(x: f64) -> String {
-    let magnitude = x.abs();
-    if magnitude != 0.0 && !(1e-4..1e7).contains(&magnitude) {
-        return format!("{x:.4e}");
-    }
-    let before = if magnitude < 1.0 {
-        0
-    } else {
-        magnitude.log10().floor() as i32
-    };
-    let text = format!("{x:.*}", usize::try_from(4 - before).unwrap_or(0));
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use turbo_wire::{Header, names};
-
-    #[test]
-    fn numbers_are_short() {
-        for (x, text) in [
-            (0.0, "0"),
-            (255.0, "255"),
-            (127.345_678, "127.35"),
-            (-0.5, "-0.5"),
-            (1_234_567.8, "1234568"),
-            (1e7, "1.0000e7"),
-            (0.000_012_345_6, "1.2346e-5"),
-            (-1e300, "-1.0000e300"),
-            (9.999_999, "10"),
-        ] {
-            assert_eq!(number(x), text);
-        }
-    }
 
     #[test]
     fn a_table_lines_up_and_escapes() {
@@ -167,7 +133,7 @@ mod tests {
         let header = Header::image(1, 1, 2, metadata).unwrap();
         let pixels: &[u8] = &[0, 0, 0, 0, 0, 6];
         let frame = Frame::new(header, &[(names::IMAGE, pixels)]).unwrap();
-        let summary = FrameSummary::new(Some(Path::new("a b")), 3, &frame);
+        let summary = FrameSummary::new(Some(Path::new("a b")), 3, &frame, &[]);
         let table = summary.table();
         let rows: Vec<&str> = table.lines().collect();
         assert!(rows[0].starts_with("a b: frame 3: image, "), "{table}");

@@ -4,10 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod encode;
+mod grid;
 mod metadata;
-mod pattern;
 mod sink;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use turbo_cli::{
 };
 use turbo_wire::{FrameReader, Header, Kind, keys, names};
 
-use crate::sink::Sink;
+use crate::grid::Grid;
+use crate::sink::{Sink, Target};
 
 // The text is the help's, where backticks would show.
 #[allow(clippy::doc_markdown)]
@@ -36,13 +38,29 @@ pub struct Args {
 
     /// File to write; %d or %04d is the picture's number, {id} its id
     ///
-    /// The number is the picture's place in the input, from 1; %04d pads it with zeros to four
-    /// digits; %% is a percent sign. In an id, whatever a file name should not have becomes _;
-    /// two pictures of one name are an error. Files are written beside their place and renamed;
-    /// a file that is there already is replaced. Without a number or id, one picture is taken.
-    /// - is stdout; without this flag, stdout, unless it is a terminal.
+    /// The number is the picture's place in the input, from 1, or what encode-text
+    /// --skip-existing says it is; %04d pads it with zeros to four digits; %% is a percent sign.
+    /// In an id, whatever a file name should not have becomes _; two pictures of one name are an
+    /// error. Files are written beside their place and renamed, so that none is ever seen in
+    /// part; a file that is there already is replaced. Without a number or id, one picture is
+    /// taken. - is stdout; without this flag, stdout, unless it is a terminal.
     #[arg(short, long, value_name = "PATTERN", value_hint = clap::ValueHint::FilePath)]
     output: Option<PathBuf>,
+
+    /// Leave files that are there already as they are, for a run that is started again
+    ///
+    /// A file of a picture's name counts as that picture, whoever wrote it: of a run that was
+    /// stopped or killed, every file that is there is whole. encode-text --skip-existing spares
+    /// the work before this tool too.
+    #[arg(long)]
+    skip_existing: bool,
+
+    /// Put all pictures into one PNG, so many side by side
+    ///
+    /// The pictures, which must be of one size, are kept until the last is there. What made them
+    /// is not written into the PNG.
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "skip_existing")]
+    grid: Option<NonZeroUsize>,
 
     /// Leave prompt, seed and all other metadata out of the PNG
     #[arg(long)]
@@ -72,8 +90,18 @@ pub struct Args {
 /// that is too large or cannot be written. Pictures before it stay.
 pub fn run(args: Args, console: &Console) -> Result<()> {
     let sources = args.input.sources();
+    let to_stdout = args
+        .output
+        .as_deref()
+        .is_none_or(|path| path.as_os_str() == "-");
+    if args.skip_existing && to_stdout {
+        return Err(Error::usage(
+            "--skip-existing: expected files to look for, found stdout; name them with -o PATTERN",
+        ));
+    }
     let mut run = Run {
         sink: Sink::open(args.output.as_deref())?,
+        grid: args.grid.map(|columns| Grid::new(columns.get())),
         args,
         console,
         frames: 0,
@@ -88,11 +116,13 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         let path = input.path().map(PathBuf::from);
         run.stream(input).in_file(path.as_deref())?;
     }
+    run.sheet()?;
     run.sink.finish()
 }
 
 struct Run<'a> {
     sink: Sink,
+    grid: Option<Grid>,
     args: Args,
     console: &'a Console,
     /// Frames seen, of all inputs.
@@ -109,17 +139,17 @@ impl Run<'_> {
             let (frame, first) = (self.frames, self.pictures + 1);
             self.frames += 1;
             self.pictures += header.batch() as u64;
-            self.sink.make_room(header.batch()).in_frame(index)?;
-            match size(&header, self.args.max_side) {
-                Ok(size) => {
-                    let compute = self.rows(&mut reader, size, first)?;
-                    self.console.frame_done(&FrameReport {
-                        frame,
-                        id: header.get(keys::ID),
-                        compute,
-                        ..FrameReport::default()
-                    });
+            if self.grid.is_some() {
+                if let Err(error) = self.gather(&mut reader, &header).in_frame(index) {
+                    self.console.stop_or_skip(error, self.args.on_error)?;
                 }
+                continue;
+            }
+            self.sink.make_room(header.batch()).in_frame(index)?;
+            let size = size(&header, self.args.max_side)
+                .and_then(|size| Ok((size, self.targets(&header, first)?)));
+            match size {
+                Ok((size, targets)) => self.frame(&mut reader, &header, frame, size, targets)?,
                 // Its body is passed over by the next next_header.
                 Err(error) => self
                     .console
@@ -129,31 +159,117 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes the frame's pictures, of which the first has this number. Gives the time it took,
-    /// waiting for the body not included.
+    /// Puts a frame's pictures into the grid.
+    fn gather(&mut self, reader: &mut FrameReader<Input>, header: &Header) -> Result<()> {
+        let size = size(header, self.args.max_side)?;
+        let Some(grid) = &mut self.grid else {
+            return Ok(());
+        };
+        grid.expect(size)?;
+        let frame = reader.read_body()?;
+        let pixels = frame.bytes(names::IMAGE).unwrap_or_default();
+        let each = size.0 as usize * size.1 as usize * 3;
+        pixels.chunks_exact(each).for_each(|one| grid.push(one));
+        Ok(())
+    }
+
+    /// Writes the grid, if there is one and a picture in it.
+    fn sheet(&mut self) -> Result<()> {
+        let Some(grid) = &self.grid else {
+            return Ok(());
+        };
+        let Some(sheet) = grid.sheet(self.args.max_side)? else {
+            return Ok(());
+        };
+        let png = encode::png(sheet.width, sheet.height, &sheet.pixels, &[])?;
+        let target = self.sink.target(1, true, None)?;
+        self.sink.write(&target, &png)
+    }
+
+    /// Where each picture of a frame goes, of which the first is `first` by this tool's count.
+    fn targets(&mut self, header: &Header, first: u64) -> Result<Vec<Result<Target>>> {
+        let index = match header.get(keys::PICTURE_INDEX) {
+            None => None,
+            Some(text) => Some(text.parse::<u64>().map_err(|_| {
+                Error::new(format_args!(
+                    "metadata: {}: expected a whole number from 0, found {text:?}",
+                    keys::PICTURE_INDEX
+                ))
+            })?),
+        };
+        let counted = index.is_none();
+        let first = index.map_or(first, |index| index.saturating_add(1));
+        let target = |row: u64| {
+            let metadata = metadata::of_row(header.metadata(), row);
+            let id = metadata.get(keys::ID).map(String::as_str);
+            self.sink.target(first.saturating_add(row), counted, id)
+        };
+        Ok((0..header.batch() as u64).map(target).collect())
+    }
+
+    /// Writes a frame's pictures, but for those that are there already and may stay. A frame of
+    /// which nothing is to be written is passed over.
+    fn frame(
+        &mut self,
+        reader: &mut FrameReader<Input>,
+        header: &Header,
+        number: u64,
+        size: (u32, u32),
+        targets: Vec<Result<Target>>,
+    ) -> Result<()> {
+        let index = reader.index();
+        let is_wanted = |target: &Target| !(self.args.skip_existing && target.exists());
+        if targets
+            .iter()
+            .any(|target| target.as_ref().is_ok_and(is_wanted))
+        {
+            let compute = self.rows(reader, size, targets)?;
+            self.console.frame_done(&FrameReport {
+                frame: number,
+                id: header.get(keys::ID),
+                compute,
+                ..FrameReport::default()
+            });
+            return Ok(());
+        }
+        for error in targets.into_iter().filter_map(Result::err) {
+            self.console
+                .stop_or_skip(error.in_frame(index), self.args.on_error)?;
+        }
+        self.console.info(format_args!(
+            "frame {number}: nothing to write, all is there"
+        ));
+        Ok(())
+    }
+
+    /// Writes the frame's pictures to where they go. Gives the time it took, waiting for the body
+    /// not included.
     fn rows(
         &mut self,
         reader: &mut FrameReader<Input>,
         (height, width): (u32, u32),
-        first: u64,
+        targets: Vec<Result<Target>>,
     ) -> Result<Duration> {
         let index = reader.index();
         let frame = reader.read_body()?;
         let start = Instant::now();
         let pixels = frame.bytes(names::IMAGE).unwrap_or_default();
         let rows = pixels.chunks_exact(height as usize * width as usize * 3);
-        for (row, (number, pixels)) in (0..).zip((first..).zip(rows)) {
-            let metadata = metadata::of_row(frame.header.metadata(), row);
-            let text = if self.args.no_metadata {
-                Vec::new()
-            } else {
-                metadata::text(&metadata, width, height)
-            };
-            let id = metadata.get(keys::ID).map(String::as_str);
-            let written = encode::png(width, height, pixels, &text)
-                .and_then(|png| self.sink.write(number, id, &png))
-                .in_frame(index);
-            if let Err(error) = written {
+        for (row, (target, pixels)) in (0..).zip(targets.into_iter().zip(rows)) {
+            let written = target.and_then(|target| {
+                if self.args.skip_existing && target.exists() {
+                    return Ok(());
+                }
+                let metadata = metadata::of_row(frame.header.metadata(), row);
+                let text = if self.args.no_metadata {
+                    Vec::new()
+                } else {
+                    metadata::text(&metadata, width, height)
+                };
+                let png = encode::png(width, height, pixels, &text)?;
+                self.sink.write(&target, &png)
+            });
+            if let Err(error) = written.in_frame(index) {
                 self.console.stop_or_skip(error, self.args.on_error)?;
             }
         }

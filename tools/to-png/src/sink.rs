@@ -1,12 +1,12 @@
 //! Where pictures go: stdout, one file, or files by pattern.
 
-use std::collections::HashSet;
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use turbo_cli::{Context, Error, Input, Output, Result, refuse_same_file};
-
-use crate::pattern::Pattern;
+use turbo_cli::{
+    Context, Error, Input, Names, Output, Pattern, Result, refuse_same_file, remove_leftovers,
+};
 
 pub(crate) enum Sink {
     Stdout(Output),
@@ -15,12 +15,24 @@ pub(crate) enum Sink {
         path: PathBuf,
         taken: bool,
     },
-    Files {
-        pattern: Pattern,
-        /// Names made from ids in this run. The only thing here that grows with the input: a
-        /// name for each file on disk.
-        names: HashSet<String>,
-    },
+    Files(Names),
+}
+
+/// Where one picture goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Stdout,
+    File(PathBuf),
+}
+
+impl Target {
+    /// Whether it is a file that is there.
+    pub(crate) fn exists(&self) -> bool {
+        match self {
+            Self::Stdout => false,
+            Self::File(path) => fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
+        }
+    }
 }
 
 impl Sink {
@@ -35,18 +47,20 @@ impl Sink {
         if path.as_os_str() == "-" {
             return Output::stdout().map(Self::Stdout);
         }
+        // A run that has nothing left to write still clears what a killed one left behind.
+        remove_leftovers(match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        });
         // A name that is not Unicode is taken as it is.
         let Some(text) = path.to_str() else {
             return Ok(Self::file(path));
         };
-        let pattern = Pattern::parse(text)?;
+        let pattern = Pattern::parse(text, "--output")?;
         if pattern.is_plain() {
             return Ok(Self::file(Path::new(&pattern.name(0, None)?)));
         }
-        Ok(Self::Files {
-            pattern,
-            names: HashSet::new(),
-        })
+        Ok(Self::Files(Names::new(pattern)))
     }
 
     fn file(path: &Path) -> Self {
@@ -63,7 +77,7 @@ impl Sink {
     pub(crate) fn refuse(&self, input: &Input) -> Result<()> {
         match self {
             Self::Stdout(output) => refuse_same_file(input, output),
-            Self::File { .. } | Self::Files { .. } => Ok(()),
+            Self::File { .. } | Self::Files(_) => Ok(()),
         }
     }
 
@@ -88,33 +102,41 @@ impl Sink {
         Ok(())
     }
 
+    /// Where the next picture goes. `counted` says that its number is this tool's own count.
+    ///
+    /// # Errors
+    /// The pattern needs an id and there is none; another picture of this run has the name.
+    pub(crate) fn target(
+        &mut self,
+        number: u64,
+        counted: bool,
+        id: Option<&str>,
+    ) -> Result<Target> {
+        match self {
+            Self::Stdout(_) => Ok(Target::Stdout),
+            Self::File { path, .. } => Ok(Target::File(path.clone())),
+            Self::Files(names) => names.next(number, counted, id).map(Target::File),
+        }
+    }
+
     /// Writes a whole picture.
     ///
     /// # Errors
-    /// stdout or the file cannot be written; the pattern needs an id and there is none; another
-    /// picture of this run has the name.
-    pub(crate) fn write(&mut self, number: u64, id: Option<&str>, png: &[u8]) -> Result<()> {
-        let path = match self {
-            Self::Stdout(output) => {
+    /// stdout or the file cannot be written.
+    pub(crate) fn write(&mut self, target: &Target, png: &[u8]) -> Result<()> {
+        match (self, target) {
+            (Self::Stdout(output), _) => {
                 output.write_all(png).context("stdout")?;
-                return output.flush().context("stdout");
+                output.flush().context("stdout")
             }
-            Self::File { path, .. } => path.clone(),
-            Self::Files { pattern, names } => {
-                let name = pattern.name(number, id)?;
-                if pattern.has_id() && !names.insert(name.clone()) {
-                    return Err(Error::new(format_args!(
-                        "{name}: expected a new name for each picture, found it taken by an \
-                         earlier one; give the records ids of their own, or add %04d to the \
-                         pattern"
-                    )));
-                }
-                PathBuf::from(name)
+            (_, Target::File(path)) => {
+                let mut output = Output::file(path)?;
+                output.write_all(png).context(path.display())?;
+                output.finish()
             }
-        };
-        let mut output = Output::file(&path)?;
-        output.write_all(png).context(path.display())?;
-        output.finish()
+            // Only a sink that is stdout has this target.
+            (_, Target::Stdout) => Ok(()),
+        }
     }
 
     /// Passes on what is left.
@@ -124,7 +146,7 @@ impl Sink {
     pub(crate) fn finish(self) -> Result<()> {
         match self {
             Self::Stdout(output) => output.finish(),
-            Self::File { .. } | Self::Files { .. } => Ok(()),
+            Self::File { .. } | Self::Files(_) => Ok(()),
         }
     }
 }

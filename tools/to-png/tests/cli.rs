@@ -146,6 +146,65 @@ fn a_name_used_twice_is_an_error_and_the_first_stays() {
 }
 
 #[test]
+fn what_is_there_stays_and_what_is_not_is_written() {
+    let folder = folder();
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    let batch = image(2, 2, 4, &[("id", "b")]);
+    let frames = [image(1, 5, 3, &[("id", "a")]), batch.clone()].concat();
+    fs::write(folder.path().join("a.png"), "old").unwrap();
+    fs::write(folder.path().join("b-1.png"), "old").unwrap();
+    let args = ["-o", "{id}.png", "--skip-existing"];
+    expect(&run(folder.path(), &args, &frames), 0, "");
+    assert_eq!(names_in(folder.path()), ["a.png", "b-1.png", "b.png"]);
+    assert_eq!(
+        (read("a.png"), read("b-1.png")),
+        (b"old".into(), b"old".into())
+    );
+    assert_eq!(decode(&read("b.png")), (4, 2, pixels(48)[..24].to_vec()));
+    // A frame that is passed over has to be whole all the same.
+    let cut = &batch[..batch.len() - 1];
+    expect(&run(folder.path(), &args, cut), 1, "frame 0, byte");
+    // Without the flag they are replaced.
+    expect(&run(folder.path(), &["-o", "{id}.png"], &frames), 0, "");
+    assert_ne!(read("a.png"), b"old");
+    // Two pictures of one name in a run are an error, whether or not the file is there.
+    let output = run(folder.path(), &args, &batch.repeat(2));
+    expect(&output, 1, "frame 1: b.png: expected a new name");
+    // One file is a name too.
+    fs::write(folder.path().join("one.png"), "old").unwrap();
+    let args = ["-o", "one.png", "--skip-existing"];
+    expect(&run(folder.path(), &args, &image(1, 1, 1, &[])), 0, "");
+    assert_eq!(read("one.png"), b"old");
+    // stdout has nothing that could be there.
+    for args in [&["--skip-existing"][..], &["--skip-existing", "-o", "-"]] {
+        expect(&run(folder.path(), args, b""), 2, "-o PATTERN");
+    }
+}
+
+#[test]
+fn numbers_are_those_that_the_stream_tells() {
+    let folder = folder();
+    let frames = [
+        image(1, 1, 1, &[]),
+        image(2, 1, 1, &[("picture_index", "6")]),
+        image(1, 1, 1, &[]),
+    ]
+    .concat();
+    expect(&run(folder.path(), &["-o", "%d.png"], &frames), 0, "");
+    assert_eq!(
+        names_in(folder.path()),
+        ["1.png", "4.png", "7.png", "8.png"]
+    );
+    let twice = image(1, 1, 1, &[("picture_index", "3")]).repeat(2);
+    let output = run(folder.path(), &["-o", "%d.png"], &twice);
+    expect(&output, 1, "frame 1: 4.png: expected a new name");
+    let wrong = image(1, 1, 1, &[("picture_index", "-1")]);
+    let output = run(folder.path(), &["-o", "%d.png"], &wrong);
+    let text = "frame 0: metadata: picture_index: expected a whole number from 0, found \"-1\"";
+    expect(&output, 1, text);
+}
+
+#[test]
 fn several_pictures_for_one_file_are_an_error_that_says_what_to_type() {
     let folder = folder();
     let frame = image(1, 1, 1, &[]);

@@ -1,64 +1,47 @@
-//! Where prompts come from.
+//! Lines of text, one at a time.
 
 use std::io::{BufRead, Read};
-use turbo_cli::{Error, Input, Result, Source};
+use turbo_cli::{Error, Result};
 
 /// The longest line: 1,000 times what the encoders read, and well below the cap on a frame's header, in which the
 /// prompt travels.
-const MAX_LINE_BYTES: usize = 256 << 10;
+pub(crate) const MAX_BYTES: usize = 256 << 10;
 
-/// The prompts of the command line, or the lines of stdin.
-pub(crate) enum Prompts<'a> {
-    Arguments(std::slice::Iter<'a, String>),
-    Lines(Lines<Input>),
-}
-
-impl<'a> Prompts<'a> {
-    /// Takes the arguments; if there are none, stdin.
-    pub(crate) fn new(arguments: &'a [String]) -> Result<Self> {
-        if arguments.is_empty() {
-            return Ok(Self::Lines(Lines::new(Source::Stdin.open_text()?)));
-        }
-        Ok(Self::Arguments(arguments.iter()))
-    }
-
-    /// The next prompt; `None` at the end. The inner error is of that prompt alone, the outer one of the input.
-    pub(crate) fn next(&mut self) -> Result<Option<Result<String>>> {
-        match self {
-            Self::Arguments(arguments) => Ok(arguments.next().cloned().map(check_len)),
-            Self::Lines(lines) => lines.next(),
-        }
-    }
-}
-
-fn check_len(prompt: String) -> Result<String> {
-    if prompt.len() > MAX_LINE_BYTES {
-        return Err(too_long("prompt"));
-    }
-    Ok(prompt)
-}
-
-fn too_long(what: &str) -> Error {
+/// The error of a prompt or line of more than [`MAX_BYTES`].
+pub(crate) fn too_long(what: &str) -> Error {
     Error::new(format_args!(
-        "{what}: expected at most {MAX_LINE_BYTES} bytes, found more"
+        "{what}: expected at most {MAX_BYTES} bytes, found more"
     ))
 }
 
 /// Lines, less the blank ones. Memory does not grow beyond the longest line that is allowed.
 pub(crate) struct Lines<R> {
     input: R,
+    /// Stands before a line's number in errors.
+    place: &'static str,
     number: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input, number: 0 }
+    /// Nothing has been read yet. `place` stands before the number of a line in errors, such as `stdin: `.
+    pub(crate) fn new(input: R, place: &'static str) -> Self {
+        Self {
+            input,
+            place,
+            number: 0,
+        }
     }
 
-    fn next(&mut self) -> Result<Option<Result<String>>> {
+    /// Where the line is that was given last.
+    pub(crate) fn place(&self) -> String {
+        format!("{}line {}", self.place, self.number)
+    }
+
+    /// The next line; `None` at the end. The inner error is of that line alone, the outer one of the input.
+    pub(crate) fn next(&mut self) -> Result<Option<Result<String>>> {
         loop {
             let mut line = Vec::new();
-            let limit = MAX_LINE_BYTES as u64 + 1;
+            let limit = MAX_BYTES as u64 + 1;
             if self
                 .input
                 .by_ref()
@@ -69,8 +52,8 @@ impl<R: BufRead> Lines<R> {
                 return Ok(None);
             }
             self.number += 1;
-            let what = format!("stdin: line {}", self.number);
-            if line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n') {
+            let what = self.place();
+            if line.len() > MAX_BYTES && line.last() != Some(&b'\n') {
                 self.input.skip_until(b'\n')?;
                 return Ok(Some(Err(too_long(&what))));
             }
@@ -102,7 +85,7 @@ mod tests {
     use super::*;
 
     fn all(input: &[u8]) -> Vec<std::result::Result<String, String>> {
-        let mut lines = Lines::new(input);
+        let mut lines = Lines::new(input, "stdin: ");
         std::iter::from_fn(|| lines.next().unwrap())
             .map(|line| line.map_err(|error| error.to_string()))
             .collect()
@@ -122,7 +105,7 @@ mod tests {
     #[test]
     fn a_bad_line_does_not_spoil_the_next() {
         let mut input = b"\xff\nb\n".to_vec();
-        input.resize(5 + MAX_LINE_BYTES + 10, b'x');
+        input.resize(5 + MAX_BYTES + 10, b'x');
         input.extend(b"\nc\n");
         let lines = all(&input);
         assert_eq!(
@@ -140,14 +123,14 @@ mod tests {
 
     #[test]
     fn the_longest_line_is_read() {
-        let mut input = vec![b'x'; MAX_LINE_BYTES];
+        let mut input = vec![b'x'; MAX_BYTES];
         input.extend(b"\ny");
         assert_eq!(
             all(&input)
                 .into_iter()
                 .map(|line| line.unwrap().len())
                 .collect::<Vec<_>>(),
-            [MAX_LINE_BYTES, 1]
+            [MAX_BYTES, 1]
         );
     }
 }

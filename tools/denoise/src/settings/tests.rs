@@ -1,0 +1,232 @@
+use super::*;
+
+fn header(metadata: &[(&str, &str)]) -> Header {
+    let metadata = metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    Header::text_embeddings(1, 2, 3, 4, false, metadata).unwrap()
+}
+
+fn refused(metadata: &[(&str, &str)]) -> String {
+    Settings::new(&header(metadata), &Flags::default(), 0, 512)
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn the_frame_wins_then_the_flag_then_the_default() {
+    let flags = Flags {
+        steps: Some(2),
+        width: Some(640),
+        guidance_scale: Some(1.5),
+        ..Flags::default()
+    };
+    let settings =
+        Settings::new(&header(&[("steps", "4"), ("seed", "7")]), &flags, 3, 512).unwrap();
+    assert_eq!((settings.steps, settings.seed), (4, 7));
+    assert_eq!((settings.width, settings.height), (640, 512));
+    assert!(settings.guides());
+    let plain = Settings::new(&header(&[]), &Flags::default(), 0, 512).unwrap();
+    assert_eq!(
+        (plain.steps, plain.width, plain.height, plain.guides()),
+        (1, 512, 512, false)
+    );
+}
+
+#[test]
+fn seeds_count_on_over_the_stream() {
+    let flags = Flags {
+        seed: Some(u64::MAX),
+        ..Flags::default()
+    };
+    let seed = |record| {
+        Settings::new(&header(&[]), &flags, record, 512)
+            .unwrap()
+            .seed
+    };
+    assert_eq!((seed(0), seed(1), seed(2)), (u64::MAX, 0, 1));
+}
+
+#[test]
+fn several_pictures_have_seeds_that_count_on_and_never_meet() {
+    let flags = Flags {
+        seed: Some(100),
+        images: Some(3),
+        ..Flags::default()
+    };
+    let settings = |record, pairs| Settings::new(&header(pairs), &flags, record, 512).unwrap();
+    let seeds: Vec<u64> = (0..3)
+        .flat_map(|record| (0..3).map(move |image| (record, image)))
+        .map(|(record, image)| settings(record, &[]).seed_of(image, 0))
+        .collect();
+    assert_eq!(seeds, (100..109).collect::<Vec<u64>>());
+    // A record's own number changes nothing for the others.
+    let own = settings(1, &[("images", "5")]);
+    assert_eq!((own.images, own.seed), (5, 105));
+    assert_eq!(own.seed_of(4, 2), 111);
+    assert_eq!(
+        refused(&[("images", "0")]),
+        "images: expected at least 1, found 0"
+    );
+    assert_eq!(
+        refused(&[("images", "-2")]),
+        "metadata: images: expected a whole number from 1, found \"-2\""
+    );
+}
+
+#[test]
+fn each_picture_tells_its_seed_and_a_name_of_its_own() {
+    let pairs = &[("images", "2"), ("id", "fox"), ("seed", "7")];
+    let header = header(pairs);
+    let settings = Settings::new(&header, &Flags::default(), 0, 512).unwrap();
+    let of = |image| {
+        let mut metadata = header.metadata().clone();
+        settings.write(&mut metadata, image);
+        assert!(!metadata.contains_key("images"));
+        ["id", "seed", "image_index"].map(|key| metadata[key].clone())
+    };
+    assert_eq!(of(0), ["fox", "7", "0"]);
+    assert_eq!(of(1), ["fox-1", "8", "1"]);
+}
+
+#[test]
+fn a_record_whose_place_is_told_counts_from_there() {
+    let flags = Flags {
+        seed: Some(100),
+        images: Some(3),
+        ..Flags::default()
+    };
+    let header = header(&[("record_index", "4"), ("picture_index", "12")]);
+    let settings = Settings::new(&header, &flags, 0, 512).unwrap();
+    assert_eq!(settings.seed, 112);
+    let number = |image| {
+        let mut metadata = Metadata::new();
+        settings.write(&mut metadata, image);
+        metadata["picture_index"].clone()
+    };
+    assert_eq!([number(0), number(2)], ["12", "14"]);
+}
+
+#[test]
+fn random_seeds_differ_and_are_short() {
+    let seed = || {
+        Settings::new(&header(&[]), &Flags::default(), 0, 512)
+            .unwrap()
+            .seed
+    };
+    let seeds = [seed(), seed(), seed()];
+    assert!(seeds[0] != seeds[1] || seeds[1] != seeds[2]);
+    assert!(seeds.iter().all(|&seed| u32::try_from(seed).is_ok()));
+}
+
+#[test]
+fn guidance_is_on_above_one_only() {
+    for (scale, guides) in [
+        ("0", false),
+        ("0.5", false),
+        ("1", false),
+        ("1.0001", true),
+        ("-3", false),
+    ] {
+        let settings = Settings::new(
+            &header(&[("guidance_scale", scale)]),
+            &Flags::default(),
+            0,
+            512,
+        )
+        .unwrap();
+        assert_eq!(settings.guides(), guides, "{scale}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_named() {
+    assert_eq!(
+        refused(&[("width", "515")]),
+        "width: expected a multiple of 8, found 515; give 512 or 520"
+    );
+    assert_eq!(
+        refused(&[("height", "5")]),
+        "height: expected a multiple of 8, found 5; give 8"
+    );
+    assert_eq!(
+        refused(&[("height", "0")]),
+        "height: expected 8 to 16384 pixels, found 0"
+    );
+    assert_eq!(
+        refused(&[("width", "1000000000")]),
+        "width: expected 8 to 16384 pixels, found 1000000000"
+    );
+    assert_eq!(
+        refused(&[("steps", "0")]),
+        "steps: expected at least 1, found 0"
+    );
+    assert_eq!(
+        refused(&[("steps", "two")]),
+        "metadata: steps: expected a whole number from 1, found \"two\""
+    );
+    assert_eq!(
+        refused(&[("guidance_scale", "NaN")]),
+        "guidance_scale: expected a finite number, found NaN"
+    );
+    assert_eq!(
+        refused(&[("seed", "-1")]),
+        "metadata: seed: expected a whole number from 0 to 2^64 - 1, found \"-1\""
+    );
+    assert_eq!(
+        refused(&[("target_size", "512")]),
+        "metadata: target_size: expected HEIGHTxWIDTH, found \"512\""
+    );
+}
+
+#[test]
+fn time_ids_are_height_before_width() {
+    let header = header(&[
+        ("original_size", "1024x768"),
+        ("crops_top_left", "16x32"),
+        ("width", "128"),
+    ]);
+    let settings = Settings::new(&header, &Flags::default(), 0, 64).unwrap();
+    let whole = settings.time_ids().map(|id| id as u32);
+    assert_eq!(whole, [1024, 768, 16, 32, 64, 128]);
+}
+
+#[test]
+fn what_was_written_is_read_again() {
+    let flags = Flags {
+        target_size: Some(Pair(8, 9)),
+        guidance_scale: Some(2.5),
+        ..Flags::default()
+    };
+    let settings = Settings::new(&header(&[]), &flags, 0, 512).unwrap();
+    let mut metadata = Metadata::new();
+    settings.write(&mut metadata, 0);
+    assert_eq!(metadata["guidance_scale"], "2.5");
+    assert!(!metadata.contains_key("original_size"));
+    assert!(!metadata.contains_key("image_index"));
+    let again = Header::text_embeddings(1, 2, 3, 4, false, metadata).unwrap();
+    assert_eq!(
+        Settings::new(&again, &Flags::default(), 9, 64).unwrap(),
+        settings
+    );
+}
+
+#[test]
+fn pairs() {
+    assert_eq!("1024x768".parse(), Ok(Pair(1024, 768)));
+    for bad in [
+        "",
+        "x",
+        "1x",
+        "x1",
+        "1x2x3",
+        "-1x2",
+        "+1x2",
+        "1.5x2",
+        "1 x 2",
+        "99999999999x1",
+    ] {
+        assert!(bad.parse::<Pair>().is_err(), "{bad}");
+    }
+}
