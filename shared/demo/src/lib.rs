@@ -7,6 +7,7 @@
 
 use turbo_weights::EmbeddedFiles;
 
+#[cfg(any(feature = "text", feature = "unet", feature = "vae"))]
 macro_rules! files {
     ($($path:literal),+ $(,)?) => {
         Some(EmbeddedFiles(&[$(($path, include_bytes!(concat!("../files/", $path)))),+]))
