@@ -71,11 +71,7 @@ impl<K: Clone + PartialEq, T> Slot<K, T> {
 /// # Errors
 /// There is none; the message says what to type.
 pub fn locate(spec: &str, demo: Option<EmbeddedFiles>) -> Result<Model> {
-    let options = LocateOptions {
-        builtin: demo,
-        ..LocateOptions::default()
-    };
-    Ok(Model::locate(spec, &options)?)
+    Ok(Model::locate(spec, &LocateOptions::with_builtin(demo))?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Runs a tool's binary on made frames.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use turbo_wire::{
     Dtype, Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, TensorSpec, f32_bytes,
@@ -35,6 +36,19 @@ pub fn feed(mut command: Command, stdin: &[u8]) -> Output {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     output
+}
+
+/// The names in a folder, sorted.
+///
+/// # Panics
+/// If there is no such folder, or a name is not Unicode.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 /// Asserts that all went well and silently, and gives the frames.

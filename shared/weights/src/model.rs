@@ -32,6 +32,14 @@ pub struct LocateOptions {
 }
 
 impl LocateOptions {
+    /// The defaults, for a program in which `demo` means `builtin`.
+    pub fn with_builtin(builtin: Option<EmbeddedFiles>) -> Self {
+        Self {
+            builtin,
+            ..Self::default()
+        }
+    }
+
     fn cache(&self) -> Result<PathBuf> {
         self.cache.clone().map_or_else(cache_dir, Ok)
     }

@@ -1,10 +1,9 @@
 //! The checkpoint that is built into the tools: diffusers' pictures, and what people type.
 
-use crate::golden::{TEXT, compare};
-use pipeline_tests::{Stage, frame, pictures, pipe, tool};
+use crate::golden::run_is_diffusers;
+use pipeline_tests::{Stage, pictures, pipe, tool};
 use std::path::Path;
-use turbo_testkit::{golden, golden_cases, relative_error};
-use turbo_wire::{Kind, names};
+use turbo_testkit::{golden, golden_cases};
 
 fn encode_text(flags: &str) -> Stage {
     tool("encode-text", flags).model(Path::new("demo"))
@@ -23,20 +22,7 @@ fn demo_pictures_are_diffusers() {
             "denoise",
             &format!("--dtype f32 --steps {steps} --seed {seed}"),
         );
-        let text = pipe([encode_text.clone()]).run();
-        let embeddings = frame(text.ok(), Kind::TextEmbeddings);
-        for name in [names::PROMPT_EMBEDS, names::POOLED_PROMPT_EMBEDS] {
-            let e = relative_error(
-                &embeddings.to_f32(name).expect("f32"),
-                &golden[&format!("image/{index}/{name}")].f32(),
-            );
-            assert!(e <= TEXT, "demo {index}: {name}: e = {e}");
-        }
-        let latents = pipe([encode_text.clone(), denoise.clone()]).run();
-        let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
-        let png = pipe([encode_text, denoise].into_iter().chain(rest)).run();
-        let expected = ["latents", "pixels"].map(|name| &golden[&format!("image/{index}/{name}")]);
-        compare(&format!("demo {index}"), latents.ok(), png.ok(), expected);
+        run_is_diffusers(&format!("image/{index}"), encode_text, denoise, &golden);
     }
 }
 

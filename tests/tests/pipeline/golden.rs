@@ -104,6 +104,31 @@ pub(crate) fn compare(what: &str, latents: &[u8], png: &[u8], expected: [&Tensor
     );
 }
 
+/// Asserts that embeddings, latents and picture of a run in f32 are those that diffusers kept under `at`.
+#[track_caller]
+pub(crate) fn run_is_diffusers(
+    at: &str,
+    encode_text: Stage,
+    denoise: Stage,
+    golden: &HashMap<String, Tensor>,
+) {
+    let text = pipe([encode_text.clone()]).run();
+    let embeddings = frame(text.ok(), Kind::TextEmbeddings);
+    for name in [names::PROMPT_EMBEDS, names::POOLED_PROMPT_EMBEDS] {
+        let e = relative_error(
+            &embeddings.to_f32(name).expect("f32"),
+            &golden[&format!("{at}/{name}")].f32(),
+        );
+        println!("{at}: {name} e = {e:.1e}");
+        assert!(e <= TEXT, "{at}: {name}: e = {e}");
+    }
+    let latents = pipe([encode_text.clone(), denoise.clone()]).run();
+    let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
+    let png = pipe([encode_text, denoise].into_iter().chain(rest)).run();
+    let expected = ["latents", "pixels"].map(|name| &golden[&format!("{at}/{name}")]);
+    compare(at, latents.ok(), png.ok(), expected);
+}
+
 fn expected(golden: &HashMap<String, Tensor>, index: usize) -> [&Tensor; 2] {
     ["latents", "pixels"].map(|name| &golden[&format!("image/{index}/{name}")])
 }

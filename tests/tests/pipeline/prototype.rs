@@ -1,9 +1,8 @@
 //! The pipe against diffusers, on a small trained checkpoint: v-prediction, TAESDXL, a vocabulary of its own.
 
-use crate::golden::{TEXT, compare};
-use pipeline_tests::{frame, pipe, tool};
-use turbo_testkit::{golden, golden_cases, relative_error, shared_dir};
-use turbo_wire::{Kind, names};
+use crate::golden::run_is_diffusers;
+use pipeline_tests::tool;
+use turbo_testkit::{golden, golden_cases, shared_dir};
 
 #[test]
 fn trained_pictures_are_diffusers() {
@@ -31,25 +30,6 @@ fn trained_pictures_are_diffusers() {
                 case["steps"], case["seed"]
             ),
         );
-        let text = pipe([encode_text.clone()]).run();
-        let embeddings = frame(text.ok(), Kind::TextEmbeddings);
-        for name in [names::PROMPT_EMBEDS, names::POOLED_PROMPT_EMBEDS] {
-            let e = relative_error(
-                &embeddings.to_f32(name).expect("f32"),
-                &golden[&format!("{index}/{name}")].f32(),
-            );
-            println!("prototype {index}: {name} e = {e:.1e}");
-            assert!(e <= TEXT, "prototype {index}: {name}: e = {e}");
-        }
-        let latents = pipe([encode_text.clone(), denoise.clone()]).run();
-        let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
-        let png = pipe([encode_text, denoise].into_iter().chain(rest)).run();
-        let expected = ["latents", "pixels"].map(|name| &golden[&format!("{index}/{name}")]);
-        compare(
-            &format!("prototype {index}"),
-            latents.ok(),
-            png.ok(),
-            expected,
-        );
+        run_is_diffusers(&index.to_string(), encode_text, denoise, &golden);
     }
 }

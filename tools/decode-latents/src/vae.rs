@@ -88,11 +88,10 @@ impl Vae {
 }
 
 fn find(spec: &str) -> Result<Autoencoder> {
-    let options = LocateOptions {
-        builtin: turbo_demo::VAE,
-        ..LocateOptions::default()
-    };
-    Ok(locate_vae(spec, &options)?)
+    Ok(locate_vae(
+        spec,
+        &LocateOptions::with_builtin(turbo_demo::VAE),
+    )?)
 }
 
 fn decoder(networks: &Networks, vae: &Autoencoder) -> Result<Box<dyn VaeDecoder>> {

@@ -231,13 +231,6 @@ impl FrameDifference {
         }
     }
 
-    /// The JSON object, and the end of the line.
-    pub(crate) fn json(&self) -> Result<String> {
-        let mut json = serde_json::to_string(self)?;
-        json.push('\n');
-        Ok(json)
-    }
-
     /// A title, a table of tensors, a table of metadata that differ. Names and texts are escaped.
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();

@@ -14,6 +14,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde::Serialize;
 use turbo_cli::{
     Console, Context, FrameReport, Input, InputArgs, LimitArgs, Output, Result, refuse_same_file,
 };
@@ -167,14 +168,14 @@ impl Run<'_> {
         if let Some(compare) = &mut self.compare {
             let difference = compare.frame(path, index, frame, files)?;
             if self.args.json {
-                difference.json()
+                json_line(&difference)
             } else {
                 Ok(difference.table())
             }
         } else {
             let summary = FrameSummary::new(path, index, frame, files);
             if self.args.json {
-                summary.json()
+                json_line(&summary)
             } else {
                 Ok(summary.table())
             }
@@ -188,4 +189,11 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// The JSON object, and the end of the line.
+fn json_line(value: &impl Serialize) -> Result<String> {
+    let mut json = serde_json::to_string(value)?;
+    json.push('\n');
+    Ok(json)
 }

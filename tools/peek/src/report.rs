@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde::Serialize;
-use turbo_cli::{Result, escape};
+use turbo_cli::escape;
 use turbo_wire::{Frame, Metadata};
 
 use crate::stats::Stats;
@@ -58,13 +58,6 @@ impl<'a> FrameSummary<'a> {
             metadata: header.metadata(),
             files,
         }
-    }
-
-    /// The JSON object, and the end of the line.
-    pub(crate) fn json(&self) -> Result<String> {
-        let mut json = serde_json::to_string(self)?;
-        json.push('\n');
-        Ok(json)
     }
 
     /// A title, a table of tensors, a table of metadata. Names and texts are escaped.

@@ -5,10 +5,10 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use support::{TOOL, image, latents, metadata, objects, run, stderr};
+use turbo_testkit::process::names_in;
 use turbo_wire::{Frame, FrameWriter, Header, f32_bytes, names};
 
 const DECODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/preview.py");
@@ -140,15 +140,6 @@ fn indexed_colours_where_there_are_no_others() {
     let text = stderr(&output);
     // The area of one colour, 10 200 90: xterm's 35 is 0 175 95, and 41 is 0 215 95, which is nearer.
     assert!(text.contains("48;5;41m") && !text.contains(";2;"), "{text}");
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{TOOL, expect, image, latents, names_in, pixels, run, shell, stderr};
+use support::{TOOL, expect, image, latents, pixels, run, shell, stderr};
+use turbo_testkit::process::names_in;
 
 /// Width, height and pixels of a PNG.
 fn decode(bytes: &[u8]) -> (u32, u32, Vec<u8>) {

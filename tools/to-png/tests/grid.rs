@@ -7,7 +7,8 @@ mod support;
 use std::io::Cursor;
 use std::path::Path;
 
-use support::{expect, image, names_in, pixels, run, stderr};
+use support::{expect, image, pixels, run, stderr};
+use turbo_testkit::process::names_in;
 
 fn decode(bytes: &[u8]) -> (usize, usize, Vec<u8>) {
     let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info().unwrap();

@@ -2,10 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use turbo_testkit::process;
 use turbo_wire::{Dtype, Frame, FrameWriter, Header, Kind, Metadata, TensorSpec, f32_bytes, names};
 
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_peek");
@@ -56,22 +56,9 @@ fn bytes(header: &Header, tensors: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// Runs the tool in `folder` with `stdin` as its input.
 pub(crate) fn run(folder: &Path, args: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(TOOL)
-        .args(args)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    let stdin = stdin.to_vec();
-    // From a thread of its own, as the tool writes before it has read all. A tool that stops
-    // early closes its stdin: that is its right.
-    let writer = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
+    let mut command = process::tool(TOOL, args);
+    command.current_dir(folder);
+    process::feed(command, stdin)
 }
 
 /// Runs a shell line in `folder` in which `"$0"` is the tool.
