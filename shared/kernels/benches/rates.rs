@@ -8,7 +8,7 @@
 use half::f16;
 use rayon::prelude::*;
 use std::time::Instant;
-use turbo_kernels::arch::{NR, PANEL, Tile, tiles};
+use turbo_kernels::arch::{PANEL, Tile, kernels};
 use turbo_kernels::{
     Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels, Planes,
 };
@@ -30,20 +30,21 @@ fn seconds(mut f: impl FnMut()) -> f64 {
 /// GFLOP/s of a tile kernel on every thread.
 fn peak(isa: Isa, compute: Compute) -> f64 {
     const STEPS: usize = 96;
-    let kernel = tiles(isa, compute)[3];
+    let kernels = kernels(isa, compute);
+    let (kernel, rows) = (kernels.tiles[3], kernels.rows);
     let threads = rayon::current_num_threads();
     let repeats = 20_000;
     let time = seconds(|| {
         (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
             let a = vec![0u32; STEPS * PANEL];
-            let w = vec![0u32; STEPS * NR];
-            let mut c = vec![0f32; NR * PANEL];
-            let offsets: Vec<u32> = (0..STEPS).map(|s| (s * PANEL) as u32).collect();
+            kernels.prepare_thread();
+            let w = vec![0u32; STEPS * rows];
+            let mut c = vec![0f32; rows * PANEL];
             for _ in 0..repeats {
                 let tile = Tile {
                     steps: STEPS,
                     a: a.as_ptr(),
-                    offsets: offsets.as_ptr(),
+                    a_stride: PANEL,
                     w: w.as_ptr(),
                     w_stride: STEPS,
                     c: c.as_mut_ptr(),
@@ -54,7 +55,7 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
             }
         });
     });
-    (threads * repeats * STEPS * compute.per_step() * NR * PANEL * 2) as f64 / time / 1e9
+    (threads * repeats * STEPS * compute.per_step() * rows * PANEL * 2) as f64 / time / 1e9
 }
 
 fn weights(n: usize) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //! and sum (online softmax, Milakov and Gimelshein 2018). Scores lie `[key][query]`, so every step of the softmax
 //! works on sixteen queries at once.
 
-use crate::arch::{Compute, LANES, NR, PANEL, Tile, tiles};
+use crate::arch::{Compute, Kernels, LANES, PANEL, Tile, kernels};
 use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::pair;
 use crate::isa::per_isa;
@@ -11,8 +11,8 @@ use crate::value::{Context, Panels, Planes, panel_range};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Keys in a block, a multiple of `NR` and of the steps' two.
-const KEYS: usize = 96;
+/// Keys in a block at most, a multiple of every kernel's rows and steps.
+const KEYS: usize = 192;
 
 /// Keys and values of every head, packed for the product kernels.
 #[derive(Debug)]
@@ -25,18 +25,18 @@ pub struct KeysValues {
     /// Channels of a head.
     width: usize,
     tokens: usize,
+    /// Tokens and width, rounded up to what a tile takes.
+    key_rows: usize,
+    value_rows: usize,
     compute: Compute,
 }
 
+/// Keys that a block is rounded up to: whole tiles of rows for the scores, and whole steps for the values.
+fn key_unit(kernels: &Kernels, compute: Compute) -> usize {
+    kernels.rows.max(kernels.steps * compute.per_step())
+}
+
 impl KeysValues {
-    fn key_rows(tokens: usize) -> usize {
-        tokens.next_multiple_of(KEYS)
-    }
-
-    fn value_rows(width: usize) -> usize {
-        width.next_multiple_of(NR)
-    }
-
     /// Packs keys and values, each `heads` times `width` channels.
     ///
     /// # Panics
@@ -54,8 +54,9 @@ impl KeysValues {
                 && keys.channels.is_multiple_of(heads)
         );
         let (width, tokens, isa) = (keys.channels / heads, keys.positions, ctx.isa);
+        let kernels = kernels(isa, compute);
         let steps = compute.steps(width);
-        let rows = Self::key_rows(tokens);
+        let rows = tokens.next_multiple_of(key_unit(&kernels, compute));
         let mut packed_keys = ctx.pool.take(heads * rows * steps);
         packed_keys
             .as_u32_mut()
@@ -73,7 +74,7 @@ impl KeysValues {
                 );
             });
         let steps = compute.steps(rows);
-        let value_rows = Self::value_rows(width);
+        let value_rows = width.next_multiple_of(kernels.rows);
         let mut packed_values = ctx.pool.take(heads * value_rows * steps);
         packed_values
             .as_u32_mut()
@@ -94,6 +95,8 @@ impl KeysValues {
             heads,
             width,
             tokens,
+            key_rows: rows,
+            value_rows,
             compute,
         }
     }
@@ -174,15 +177,11 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
     let (panels, out_steps) = (out.panels(), out.steps());
     let shared = Shared::new(out.data.as_u32_mut());
     let steps = compute.steps(width);
-    let key_rows = KeysValues::key_rows(kv.tokens);
-    let value_rows = KeysValues::value_rows(width);
+    let (key_rows, value_rows) = (kv.key_rows, kv.value_rows);
     let value_steps = compute.steps(key_rows);
-    let block_steps = compute.steps(KEYS);
-    let offsets: Vec<u32> = (0..steps.max(block_steps))
-        .map(|s| (s * PANEL) as u32)
-        .collect();
     let scale = 1.0 / (width as f32).sqrt();
-    let kernels = tiles(isa, compute);
+    let kernels = kernels(isa, compute);
+    let unit = key_unit(&kernels, compute);
     (0..kv.heads * panels)
         .into_par_iter()
         .with_max_len(1)
@@ -190,14 +189,15 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
             let (head, panel) = (task / panels, task % panels);
             let Range { start, end } = panel_range(queries.positions, panel);
             let len = end - start;
-            let kernel = kernels[len.div_ceil(LANES) - 1];
+            let kernel = kernels.tiles[len.div_ceil(LANES) - 1];
+            kernels.prepare_thread();
             // SAFETY: one task a head and panel, so nobody else writes these steps.
             let dst =
                 unsafe { shared.range((panel * out_steps + head * steps) * PANEL, steps * PANEL) };
             with_scratch(|[q, scores, probabilities, sums]| {
                 let q = q.u32(steps * PANEL);
                 let scores = scores.f32(KEYS * PANEL);
-                let probabilities = probabilities.u32(block_steps * PANEL);
+                let probabilities = probabilities.u32(compute.steps(KEYS) * PANEL);
                 let sums = sums.f32(value_rows * PANEL);
                 pack_query(
                     isa,
@@ -205,7 +205,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                     queries.pitch,
                     start,
                     len,
-                    width,
+                    scale,
                     q,
                     compute,
                 );
@@ -219,28 +219,31 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                     kv.tokens
                 };
                 for block in (0..seen).step_by(KEYS) {
-                    for r in (0..KEYS).step_by(NR) {
+                    let keys = KEYS.min(seen - block);
+                    let rows = keys.next_multiple_of(unit);
+                    for r in (0..rows).step_by(kernels.rows) {
                         let w = &kv.keys.as_u32()[(head * key_rows + block + r) * steps..]
-                            [..NR * steps];
+                            [..kernels.rows * steps];
                         let tile = Tile {
                             steps,
                             a: q.as_ptr(),
-                            offsets: offsets.as_ptr(),
+                            a_stride: PANEL,
                             w: w.as_ptr(),
                             w_stride: steps,
-                            c: scores[r * PANEL..][..NR * PANEL].as_mut_ptr(),
+                            c: scores[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                             accumulate: false,
                         };
-                        // SAFETY: `q` holds `steps` steps of a panel, `w` and `c` were sliced to size.
+                        // SAFETY: `q` holds `steps` steps of a panel, `w` and `c` were sliced to size, and the thread
+                        // is prepared.
                         unsafe { kernel(&tile) };
                     }
-                    let keys = KEYS.min(seen - block);
                     let diagonal = causal.then(|| start as isize - block as isize);
+                    let block_steps = compute.steps(rows);
+                    let probabilities = &mut probabilities[..block_steps * PANEL];
                     softmax_block(
                         isa,
                         scores,
                         keys,
-                        scale,
                         diagonal,
                         &mut state,
                         sums,
@@ -248,20 +251,21 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                         probabilities,
                         compute,
                     );
-                    for r in (0..value_rows).step_by(NR) {
+                    for r in (0..value_rows).step_by(kernels.rows) {
                         let first = (head * value_rows + r) * value_steps + compute.steps(block);
-                        let w =
-                            &kv.values.as_u32()[first..][..(NR - 1) * value_steps + block_steps];
+                        let w = &kv.values.as_u32()[first..]
+                            [..(kernels.rows - 1) * value_steps + block_steps];
                         let tile = Tile {
                             steps: block_steps,
                             a: probabilities.as_ptr(),
-                            offsets: offsets.as_ptr(),
+                            a_stride: PANEL,
                             w: w.as_ptr(),
                             w_stride: value_steps,
-                            c: sums[r * PANEL..][..NR * PANEL].as_mut_ptr(),
+                            c: sums[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                             accumulate: block > 0,
                         };
-                        // SAFETY: `probabilities` holds `block_steps` steps of a panel, `w` and `c` were sliced to size.
+                        // SAFETY: `probabilities` holds `block_steps` steps of a panel, `w` and `c` were sliced to
+                        // size, and the thread is prepared.
                         unsafe { kernel(&tile) };
                     }
                 }
@@ -277,21 +281,20 @@ struct Softmax {
 }
 
 per_isa! {
-fn pack_query(isa, x: &[f32], pitch: usize, start: usize, len: usize, width: usize, out: &mut [u32], compute: Compute) {
+fn pack_query(isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: f32, out: &mut [u32], compute: Compute) {
     let per = compute.per_step();
     for (s, dst) in out.chunks_exact_mut(PANEL).enumerate() {
         let low = &x[s * per * pitch + start..][..len];
         match compute {
             Compute::F32 => {
                 for (d, a) in dst.iter_mut().zip(low) {
-                    *d = a.to_bits();
+                    *d = (*a * scale).to_bits();
                 }
             }
             Compute::Bf16 => {
-                debug_assert!(s * per + 1 < width);
                 let high = &x[(s * per + 1) * pitch + start..][..len];
                 for ((d, a), b) in dst.iter_mut().zip(low).zip(high) {
-                    *d = pair(*a, *b);
+                    *d = pair(*a * scale, *b * scale);
                 }
             }
         }
@@ -304,15 +307,12 @@ per_isa! {
 /// One block of scores becomes weights of the values; what was summed before is brought to the new maximum.
 /// `diagonal`: position l may see keys up to `l + diagonal` of this block.
 fn softmax_block(
-    isa, scores: &mut [f32], keys: usize, scale: f32, diagonal: Option<isize>, state: &mut Softmax, sums: &mut [f32],
+    isa, scores: &mut [f32], keys: usize, diagonal: Option<isize>, state: &mut Softmax, sums: &mut [f32],
     first: bool, out: &mut [u32], compute: Compute,
 ) {
     let mut max = state.max;
     for (j, row) in scores.chunks_exact_mut(PANEL).take(keys).enumerate() {
         let row: &mut [f32; PANEL] = row.try_into().expect("a row of a panel");
-        for l in 0..PANEL {
-            row[l] *= scale;
-        }
         if let Some(diagonal) = diagonal {
             for (l, v) in row.iter_mut().enumerate() {
                 if j as isize > l as isize + diagonal {
@@ -328,7 +328,8 @@ fn softmax_block(
     for m in &mut max {
         *m = if *m < -1e30 { -1e30 } else { *m };
     }
-    if !first {
+    // Once the largest score was met, nothing has to shrink.
+    if !first && max != state.max {
         let mut shrink = [0f32; PANEL];
         for l in 0..PANEL {
             shrink[l] = exp(state.max[l] - max[l]);

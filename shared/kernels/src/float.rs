@@ -164,7 +164,7 @@ pub(crate) fn to_steps(isa: Isa, compute: Compute, float: Float, src: &[u8], dst
     match (compute, float) {
         (Compute::F32, _) => to_f32(isa, float, src, as_f32_mut(dst)),
         #[cfg(target_arch = "x86_64")]
-        (Compute::Bf16, Float::F16) if isa == Isa::Avx512Bf16 => {
+        (Compute::Bf16, Float::F16) if isa.has_bf16() => {
             crate::arch::f16_to_pairs(src, dst);
         }
         (Compute::Bf16, Float::Bf16) => {

@@ -15,16 +15,19 @@ pub enum Isa {
     Avx512,
     /// AVX-512 with bfloat16 dot products.
     Avx512Bf16,
+    /// AVX-512 with bfloat16 dot products and AMX, whose tiles multiply bfloat16.
+    Avx512Amx,
 }
 
 impl Isa {
     /// Every instruction set, plainest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Portable,
         Self::Neon,
         Self::Avx2,
         Self::Avx512,
         Self::Avx512Bf16,
+        Self::Avx512Amx,
     ];
 
     /// The name that [`Isa::from_name`] and the environment variable `TURBO_ISA` take.
@@ -35,6 +38,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Avx512Amx => "avx512-amx",
         }
     }
 
@@ -66,6 +70,8 @@ impl Isa {
             Self::Avx512Bf16 => {
                 Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Amx => Self::Avx512Bf16.is_available() && crate::arch::amx_is_available(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -100,7 +106,7 @@ impl Isa {
 
     /// Whether products of bfloat16 pairs are an instruction.
     pub fn has_bf16(self) -> bool {
-        self == Self::Avx512Bf16
+        self >= Self::Avx512Bf16
     }
 }
 
@@ -125,7 +131,7 @@ macro_rules! per_isa {
             match $isa {
                 // SAFETY: an `Isa` is used only where `is_available` says that this CPU has it.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 | $crate::Isa::Avx512Bf16 => unsafe { avx512($($arg),*) },
+                $crate::Isa::Avx512 | $crate::Isa::Avx512Bf16 | $crate::Isa::Avx512Amx => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },

@@ -1,14 +1,13 @@
 //! Linear layers: `W x + b` over the channels of every position.
 
-use crate::arch::{Compute, NR, PANEL};
+use crate::arch::{Compute, PANEL};
 use crate::buffer::Shared;
-use crate::float::{Matrix, pair, to_f32, to_steps};
+use crate::float::{Matrix, pair, to_f32};
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline, gelu};
-use crate::product::Product;
+use crate::product::{Operand, Product};
 use crate::value::{Context, Panels, Planes, Target, segments, store};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
 /// still fit the second-level cache beside a panel.
@@ -19,7 +18,7 @@ const BLOCK: usize = 640;
 pub struct Left<'a> {
     data: &'a [u32],
     panel_pitch: Option<usize>,
-    offsets: Vec<u32>,
+    step_pitch: usize,
     channels: usize,
     positions: usize,
     compute: Compute,
@@ -30,7 +29,7 @@ impl<'a> From<&'a Panels> for Left<'a> {
         Self {
             data: x.data.as_u32(),
             panel_pitch: Some(x.steps() * PANEL),
-            offsets: (0..x.steps()).map(|s| (s * PANEL) as u32).collect(),
+            step_pitch: PANEL,
             channels: x.channels,
             positions: x.positions,
             compute: x.compute,
@@ -45,7 +44,7 @@ impl<'a> From<&'a Planes> for Left<'a> {
         Self {
             data: x.data.as_u32(),
             panel_pitch: None,
-            offsets: (0..x.channels).map(|c| (c * x.pitch) as u32).collect(),
+            step_pitch: x.pitch,
             channels: x.channels,
             positions: x.positions,
             compute: Compute::F32,
@@ -54,17 +53,20 @@ impl<'a> From<&'a Planes> for Left<'a> {
 }
 
 impl Left<'_> {
-    fn product(&self, ctx: &Context, rows: usize, parts: usize) -> Product<'_> {
+    fn product<'a>(&'a self, ctx: &Context, weights: Matrix<'a>, parts: usize) -> Product<'a> {
         Product {
             isa: ctx.isa,
             compute: self.compute,
-            a: self.data,
-            panel_pitch: self.panel_pitch,
+            operand: Operand::Lying {
+                data: self.data,
+                panel_pitch: self.panel_pitch,
+                step_pitch: self.step_pitch,
+            },
             positions: self.positions,
-            offsets: &self.offsets,
-            block: BLOCK,
-            rows,
+            weights,
             parts,
+            block: BLOCK,
+            window: 1,
         }
     }
 
@@ -75,20 +77,6 @@ impl Left<'_> {
             "bias of a linear layer"
         );
     }
-}
-
-/// Widens steps of a row of `w`.
-fn fill(
-    ctx: &Context,
-    w: Matrix<'_>,
-    compute: Compute,
-    row: usize,
-    steps: Range<usize>,
-    out: &mut [u32],
-) {
-    let per = compute.per_step();
-    let bytes = w.part(row, steps.start * per, (steps.end * per).min(w.cols));
-    to_steps(ctx.isa, compute, w.float, bytes, out);
 }
 
 fn into_planes(
@@ -114,14 +102,11 @@ fn into_planes(
         add,
         activation: act,
     };
-    x.product(ctx, w.rows, 1).run(
-        |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
-        |rows, panel, sums| {
-            let mut runs = Vec::with_capacity(1);
-            segments(panel, x.positions, None, &mut runs);
-            store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
-        },
-    );
+    x.product(ctx, w, 1).run(|rows, panel, sums| {
+        let mut runs = Vec::with_capacity(1);
+        segments(panel, x.positions, None, &mut runs);
+        store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
+    });
 }
 
 /// `activation(W x + b)`.
@@ -174,24 +159,21 @@ pub fn linear_panels<'a>(
     let mut out = Panels::take(ctx, w.rows, x.positions, x.compute);
     let steps = out.steps();
     let shared = Shared::new(out.data.as_u32_mut());
-    x.product(ctx, w.rows, 1).run(
-        |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
-        |rows, panel, sums| {
-            let compute = x.compute;
-            let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
-            // SAFETY: blocks of rows start at even rows, so no other thread writes these steps of this panel.
-            let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
-            store_panel(
-                ctx.isa,
-                sums,
-                rows.len(),
-                bias.map(|b| &b[rows]),
-                activation,
-                compute,
-                dst,
-            );
-        },
-    );
+    x.product(ctx, w, 1).run(|rows, panel, sums| {
+        let compute = x.compute;
+        let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
+        // SAFETY: units of rows are even, so no other thread writes these steps of this panel.
+        let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
+        store_panel(
+            ctx.isa,
+            sums,
+            rows.len(),
+            bias.map(|b| &b[rows]),
+            activation,
+            compute,
+            dst,
+        );
+    });
     out
 }
 
@@ -208,17 +190,14 @@ pub fn linear_geglu<'a>(
     let mut out = Panels::take(ctx, half, x.positions, x.compute);
     let steps = out.steps();
     let shared = Shared::new(out.data.as_u32_mut());
-    x.product(ctx, half, 2).run(
-        |row, steps, out, _| fill(ctx, w, x.compute, row, steps, out),
-        |rows, panel, sums| {
-            let compute = x.compute;
-            let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
-            // SAFETY: as in `linear_panels`.
-            let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
-            let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
-            store_geglu(ctx.isa, sums, rows.len(), bias, compute, dst);
-        },
-    );
+    x.product(ctx, w, 2).run(|rows, panel, sums| {
+        let compute = x.compute;
+        let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
+        // SAFETY: as in `linear_panels`.
+        let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
+        let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
+        store_geglu(ctx.isa, sums, rows.len(), bias, compute, dst);
+    });
     out
 }
 
@@ -259,7 +238,8 @@ fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activa
 per_isa! {
 fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, compute: Compute, dst: &mut [u32]) {
     let per = compute.per_step();
-    let gates = &sums[rows.next_multiple_of(NR) * PANEL..];
+    // Sums are `[value, gate][rows of the task][PANEL]`.
+    let gates = &sums[sums.len() / 2..];
     for (s, dst) in dst.chunks_exact_mut(PANEL).enumerate() {
         let mut values = [[0f32; PANEL]; 2];
         for i in 0..per.min(rows - s * per) {

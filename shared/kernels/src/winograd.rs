@@ -5,7 +5,7 @@
 //! costs 36 products a channel instead of 144, and 36 small matrix products do them all. Tiles lie side by side in
 //! the vectors, 64 to a panel, as positions do everywhere else.
 
-use crate::arch::{Compute, LANES, NR, PANEL, Tile, tiles};
+use crate::arch::{Compute, LANES, NR, PANEL, Tile, kernels};
 use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::{Matrix, to_f32};
 use crate::isa::per_isa;
@@ -56,8 +56,7 @@ pub(crate) fn conv3x3(
         .div_ceil(panels)
         .min(outputs.div_ceil(ROWS));
     let share = outputs.div_ceil(split).next_multiple_of(NR);
-    let offsets: Vec<u32> = (0..BLOCK).map(|s| (s * PANEL) as u32).collect();
-    let kernels = tiles(isa, Compute::F32);
+    let kernels = kernels(isa, Compute::F32);
     // As with `SUMS_PITCH`.
     let point_pitch = channels * PANEL + LANES;
     (0..panels * split)
@@ -67,7 +66,7 @@ pub(crate) fn conv3x3(
             let (panel, part) = (task / split, task % split);
             let first = panel * PANEL;
             let lanes = PANEL.min(count - first);
-            let kernel = kernels[lanes.div_ceil(LANES) - 1];
+            let kernel = kernels.tiles[lanes.div_ceil(LANES) - 1];
             let place = Place {
                 height: x.height,
                 width: x.width,
@@ -98,7 +97,7 @@ pub(crate) fn conv3x3(
                                     a: inputs[point * point_pitch + c * PANEL..][..steps * PANEL]
                                         .as_ptr()
                                         .cast(),
-                                    offsets: offsets.as_ptr(),
+                                    a_stride: PANEL,
                                     w: w.as_ptr().cast(),
                                     w_stride: channels,
                                     c: sums[point * SUMS_PITCH + r * PANEL..][..NR * PANEL]

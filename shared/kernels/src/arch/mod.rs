@@ -1,8 +1,9 @@
 //! The tile kernels, one file an instruction set: the only intrinsics of the crate.
 //!
-//! A **tile** is [`NR`] rows of weights against up to [`MV`] vectors of [`LANES`] positions (tokens or pixels).
-//! Positions lie side by side in vector registers; a weight is broadcast. One **step** of the inner dimension is
-//! four bytes a position and four bytes a weight row: one float, or two bfloat16 whose products are added.
+//! A **tile** is some rows of weights ([`Kernels::rows`]) against up to [`MV`] vectors of [`LANES`] positions (tokens
+//! or pixels). Positions lie side by side in vector registers; a weight is broadcast, or lies in a tile register. One
+//! **step** of the inner dimension is four bytes a position and four bytes a weight row: one float, or two bfloat16
+//! whose products are added.
 
 use crate::Isa;
 
@@ -12,36 +13,13 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
+mod x86_64_amx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64_amx::is_available as amx_is_available;
+#[cfg(target_arch = "x86_64")]
 mod x86_64_half;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_half::{f16_to_f32, f16_to_pairs};
-
-/// A row of weights `[channel][taps]`, `count` bfloat16 two to an element, as `[pair of channels][taps]`; a last odd
-/// channel is paired with zero.
-pub(crate) fn interleave(row: &[u32], count: usize, taps: usize, out: &mut [u32]) {
-    let at = |i: usize| {
-        if i < count {
-            (row[i / 2] >> (16 * (i % 2))) & 0xffff
-        } else {
-            0
-        }
-    };
-    let whole = count / (2 * taps);
-    #[cfg(target_arch = "x86_64")]
-    let whole = if taps == 9 && Isa::Avx512Bf16.is_available() {
-        x86_64_half::interleave_9(row, &mut out[..whole * taps]);
-        whole
-    } else {
-        0
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let whole = 0 * whole;
-    for (p, dst) in out.chunks_exact_mut(taps).enumerate().skip(whole) {
-        for (t, d) in dst.iter_mut().enumerate() {
-            *d = at(2 * p * taps + t) | (at((2 * p + 1) * taps + t) << 16);
-        }
-    }
-}
 
 /// Positions in a vector, on every instruction set (narrower registers take several).
 pub const LANES: usize = 16;
@@ -49,7 +27,7 @@ pub const LANES: usize = 16;
 pub const MV: usize = 4;
 /// Positions in a panel: what a full tile covers.
 pub const PANEL: usize = LANES * MV;
-/// Weight rows in a tile.
+/// Weight rows of every tile but AMX's.
 pub const NR: usize = 6;
 
 /// The type in which products are formed. Sums are always float32.
@@ -57,7 +35,7 @@ pub const NR: usize = 6;
 pub enum Compute {
     /// float32 times float32.
     F32,
-    /// bfloat16 times bfloat16, two at a time; only on [`Isa::Avx512Bf16`].
+    /// bfloat16 times bfloat16, two at a time; only where [`Isa::has_bf16`].
     Bf16,
 }
 
@@ -81,15 +59,15 @@ impl Compute {
 pub struct Tile {
     /// Steps of the inner dimension.
     pub steps: usize,
-    /// First position of the tile at step offset 0.
+    /// First position of the tile at the first step.
     pub a: *const u32,
-    /// For each step, how many elements further its positions lie.
-    pub offsets: *const u32,
-    /// First weight row; rows follow at `w_stride` elements.
+    /// Elements from one step of `a` to the next.
+    pub a_stride: usize,
+    /// First weight row, a step after the other.
     pub w: *const u32,
     /// Elements from one weight row to the next.
     pub w_stride: usize,
-    /// Sums, `[NR][PANEL]`.
+    /// Sums, `[rows][PANEL]`.
     pub c: *mut f32,
     /// Add to what is in `c` instead of overwriting it.
     pub accumulate: bool,
@@ -98,16 +76,52 @@ pub struct Tile {
 /// A tile kernel of one width.
 ///
 /// # Safety
-/// With `V` the vectors it is made for: `a + offsets[s]` must be readable for `V * LANES` elements for each step,
-/// `w + r * w_stride` for `steps` elements for each of `NR` rows, `c` writable for `NR * PANEL`; and the CPU must
-/// have the instruction set.
+/// With `V` the vectors it is made for: `a + s * a_stride` must be readable for `V * LANES` elements for each step,
+/// `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
+/// instruction set, and the thread must have called [`Kernels::prepare_thread`].
 pub type TileFn = unsafe fn(&Tile);
 
-/// The tile kernels of an instruction set for 1, 2, 3 and 4 vectors.
+/// The tile kernels of an instruction set, and what they ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// Weight rows of a tile.
+    pub rows: usize,
+    /// Steps that a tile takes at a time: stretches of a multiple of it waste nothing.
+    pub steps: usize,
+    /// Steps at which a product should stop to add up, so that what it works on stays in cache.
+    pub block: usize,
+    /// Whether rows should stay in the first-level cache while panels pass by, not panels while rows do.
+    pub rows_stay: bool,
+    /// For 1, 2, 3 and 4 vectors.
+    pub tiles: [TileFn; MV],
+    prepare: fn(),
+}
+
+impl Kernels {
+    /// Makes this thread ready to run the kernels; costs nothing when it is.
+    #[inline]
+    pub fn prepare_thread(&self) {
+        (self.prepare)();
+    }
+
+    const fn plain(tiles: [TileFn; MV]) -> Self {
+        const fn nothing() {}
+        Self {
+            rows: NR,
+            steps: 1,
+            block: usize::MAX,
+            rows_stay: false,
+            tiles,
+            prepare: nothing,
+        }
+    }
+}
+
+/// The tile kernels of an instruction set.
 ///
 /// # Panics
 /// If `isa` has no products of that type.
-pub fn tiles(isa: Isa, compute: Compute) -> [TileFn; MV] {
+pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
     assert!(
         isa.is_available(),
         "{} is not available on this CPU",
@@ -115,14 +129,18 @@ pub fn tiles(isa: Isa, compute: Compute) -> [TileFn; MV] {
     );
     match (compute, isa) {
         #[cfg(target_arch = "x86_64")]
-        (Compute::Bf16, Isa::Avx512Bf16) => x86_64::BF16_AVX512,
+        (Compute::Bf16, Isa::Avx512Amx) => x86_64_amx::BF16,
         #[cfg(target_arch = "x86_64")]
-        (Compute::F32, Isa::Avx512 | Isa::Avx512Bf16) => x86_64::F32_AVX512,
+        (Compute::Bf16, Isa::Avx512Bf16) => Kernels::plain(x86_64::BF16_AVX512),
         #[cfg(target_arch = "x86_64")]
-        (Compute::F32, Isa::Avx2) => x86_64::F32_AVX2,
+        (Compute::F32, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Avx512Amx) => {
+            Kernels::plain(x86_64::F32_AVX512)
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Compute::F32, Isa::Avx2) => Kernels::plain(x86_64::F32_AVX2),
         #[cfg(target_arch = "aarch64")]
-        (Compute::F32, Isa::Neon) => neon::F32,
-        (Compute::F32, _) => portable::F32,
+        (Compute::F32, Isa::Neon) => Kernels::plain(neon::F32),
+        (Compute::F32, _) => Kernels::plain(portable::F32),
         (Compute::Bf16, _) => panic!("{} has no bfloat16 products", isa.name()),
     }
 }

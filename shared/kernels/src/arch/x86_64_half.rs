@@ -3,8 +3,7 @@
 use crate::Isa;
 use core::arch::x86_64::{
     __m512bh, __m512i, _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps,
-    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi32,
-    _mm512_maskz_loadu_epi32, _mm512_permutexvar_epi16, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use core::mem::transmute;
 
@@ -124,40 +123,5 @@ unsafe fn pairs_32(s: *const u8, d: *mut u32) {
             d.cast(),
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)),
         );
-    }
-}
-
-/// `[channel][9]` bfloat16, two to an element, as `[pair of channels][9]`: for each pair one load, one permutation and
-/// one store of nine elements.
-///
-/// # Panics
-/// If the CPU lacks AVX-512, or `row` is shorter than `out`.
-pub(crate) fn interleave_9(row: &[u32], out: &mut [u32]) {
-    assert!(Isa::Avx512.is_available());
-    assert!(row.len() >= out.len());
-    // SAFETY: the CPU has the instructions, by the first assertion.
-    unsafe { interleave_9_avx512(row, out) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-fn interleave_9_avx512(row: &[u32], out: &mut [u32]) {
-    let order: [u16; 32] = core::array::from_fn(|i| {
-        if i < 18 {
-            (i / 2 + 9 * (i % 2)) as u16
-        } else {
-            0
-        }
-    });
-    // SAFETY: the array has 64 bytes; masked lanes are neither read nor written, so nine elements of each chunk are.
-    unsafe {
-        let order = _mm512_loadu_si512(order.as_ptr().cast());
-        for (s, d) in row.chunks_exact(9).zip(out.chunks_exact_mut(9)) {
-            let x = _mm512_maskz_loadu_epi32(0x1ff, s.as_ptr().cast());
-            _mm512_mask_storeu_epi32(
-                d.as_mut_ptr().cast(),
-                0x1ff,
-                _mm512_permutexvar_epi16(order, x),
-            );
-        }
     }
 }

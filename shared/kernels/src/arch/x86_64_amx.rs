@@ -1,0 +1,272 @@
+//! Tile kernels for AMX, whose eight tile registers hold 16 rows of 64 bytes each.
+//!
+//! One instruction multiplies 16 weight rows of 32 bfloat16, as they follow each other in a row, with 16 steps of 16
+//! positions, as a panel holds them: both operands are loaded where they lie. Four registers hold the sums of 32 rows
+//! by 32 positions, two hold weights, two hold positions: four loads for four products, the best that eight
+//! registers allow.
+//!
+//! The instructions have no stable intrinsics; they are written as assembly (Intel's manual, volume 2, "TDPBF16PS",
+//! "TILELOADD", "LDTILECFG").
+
+use super::{Kernels, LANES, MV, PANEL, Tile, TileFn};
+use core::arch::asm;
+use core::arch::x86_64::__cpuid_count;
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+/// Rows of a tile register.
+const ROWS: usize = 16;
+/// Steps of a tile register of weights: 64 bytes of a row.
+const STEPS: usize = 16;
+
+const TILES: [TileFn; MV] = [bf16_amx::<1>, bf16_amx::<2>, bf16_amx::<3>, bf16_amx::<4>];
+
+pub(super) const BF16: Kernels = Kernels {
+    rows: 2 * ROWS,
+    steps: STEPS,
+    block: 160,
+    rows_stay: true,
+    tiles: TILES,
+    prepare: configure_thread,
+};
+
+/// Whether the CPU has AMX for bfloat16, and the system lets this process use it.
+pub(crate) fn is_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| has_instructions() && may_use_tiles())
+}
+
+fn has_instructions() -> bool {
+    // Leaf 7 exists on every CPU with AVX-512, which is asked for first.
+    let features = __cpuid_count(7, 0).edx;
+    let (amx_bf16, amx_tile) = (1 << 22, 1 << 24);
+    features & (amx_bf16 | amx_tile) == amx_bf16 | amx_tile
+}
+
+/// Linux saves the tile registers of a process that asked for it only.
+#[cfg(target_os = "linux")]
+fn may_use_tiles() -> bool {
+    const SYS_ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XFEATURE_XTILEDATA: i64 = 18;
+    let result: i64;
+    // SAFETY: a system call that reads no memory of ours and changes nothing but the permission; it clobbers rcx and
+    // r11.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") SYS_ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn may_use_tiles() -> bool {
+    false
+}
+
+/// What LDTILECFG reads.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Every register 16 rows of 64 bytes.
+static CONFIG: Config = Config {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// Shapes the tile registers of this thread, once: nothing else in a process uses them.
+fn configure_thread() {
+    thread_local! {
+        static CONFIGURED: Cell<bool> = const { Cell::new(false) };
+    }
+    CONFIGURED.with(|configured| {
+        if !configured.replace(true) {
+            assert!(is_available());
+            // SAFETY: the instruction is there and allowed, by the assertion, and reads 64 bytes.
+            unsafe {
+                asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly))
+            };
+        }
+    });
+}
+
+unsafe fn bf16_amx<const V: usize>(t: &Tile) {
+    // SAFETY: the caller vouches for every address and for the registers' shapes (see `TileFn`); the blocks below are
+    // the parts of the tile.
+    unsafe {
+        let whole = t.steps / STEPS;
+        let mut accumulate = t.accumulate;
+        if whole > 0 {
+            part::<V>(t, whole, accumulate);
+            accumulate = true;
+        }
+        let rest = t.steps % STEPS;
+        if rest > 0 {
+            // A last stretch that does not fill a register is filled up with zeros, on both sides.
+            let done = whole * STEPS;
+            let mut a = [[0u32; PANEL]; STEPS];
+            for (s, row) in a.iter_mut().enumerate().take(rest) {
+                let from = t.a.add((done + s) * t.a_stride);
+                from.copy_to_nonoverlapping(row.as_mut_ptr(), V * LANES);
+            }
+            let mut w = [[0u32; STEPS]; 2 * ROWS];
+            for (r, row) in w.iter_mut().enumerate() {
+                let from = t.w.add(r * t.w_stride + done);
+                from.copy_to_nonoverlapping(row.as_mut_ptr(), rest);
+            }
+            let rest = Tile {
+                steps: STEPS,
+                a: a.as_ptr().cast(),
+                a_stride: PANEL,
+                w: w.as_ptr().cast(),
+                w_stride: STEPS,
+                ..*t
+            };
+            part::<V>(&rest, 1, accumulate);
+        } else if whole == 0 && !accumulate {
+            for r in 0..2 * ROWS {
+                t.c.add(r * PANEL).write_bytes(0, V * LANES);
+            }
+        }
+    }
+}
+
+/// `blocks` times [`STEPS`] steps.
+///
+/// # Safety
+/// As [`TileFn`].
+#[inline(always)]
+unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) {
+    // SAFETY: by the caller's word; every block lies inside the tile.
+    unsafe {
+        let mut v = 0;
+        while v + 2 <= V {
+            wide(t, v * LANES, blocks, accumulate);
+            v += 2;
+        }
+        if v < V {
+            narrow(t, v * LANES, blocks, accumulate);
+        }
+    }
+}
+
+/// 32 rows by 32 positions from `position`.
+///
+/// # Safety
+/// As [`TileFn`].
+#[inline(always)]
+unsafe fn wide(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
+    // SAFETY: by the caller's word. The registers are shaped 16 rows of 64 bytes, and every load and store is 16 rows
+    // of 64 bytes at the strides of the tile.
+    unsafe {
+        asm!(
+            "test {accumulate}, {accumulate}",
+            "jz 2f",
+            "tileloadd tmm0, [{c} + {c_stride}]",
+            "tileloadd tmm1, [{c} + {c_stride} + 64]",
+            "tileloadd tmm2, [{c2} + {c_stride}]",
+            "tileloadd tmm3, [{c2} + {c_stride} + 64]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "3:",
+            "tileloadd tmm4, [{w} + {w_stride}]",
+            "tileloadd tmm6, [{a} + {a_stride}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{a} + {a_stride} + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{w2} + {w_stride}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {w}, 64",
+            "add {w2}, 64",
+            "add {a}, {a_next}",
+            "dec {blocks}",
+            "jnz 3b",
+            "tilestored [{c} + {c_stride}], tmm0",
+            "tilestored [{c} + {c_stride} + 64], tmm1",
+            "tilestored [{c2} + {c_stride}], tmm2",
+            "tilestored [{c2} + {c_stride} + 64], tmm3",
+            accumulate = in(reg) usize::from(accumulate),
+            c = in(reg) t.c.add(position),
+            c2 = in(reg) t.c.add(ROWS * PANEL + position),
+            c_stride = in(reg) 4 * PANEL,
+            w = inout(reg) t.w => _,
+            w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
+            w_stride = in(reg) 4 * t.w_stride,
+            a = inout(reg) t.a.add(position) => _,
+            a_stride = in(reg) 4 * t.a_stride,
+            a_next = in(reg) 4 * STEPS * t.a_stride,
+            blocks = inout(reg) blocks => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// 32 rows by 16 positions from `position`.
+///
+/// # Safety
+/// As [`TileFn`].
+#[inline(always)]
+unsafe fn narrow(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
+    // SAFETY: as in `wide`.
+    unsafe {
+        asm!(
+            "test {accumulate}, {accumulate}",
+            "jz 2f",
+            "tileloadd tmm0, [{c} + {c_stride}]",
+            "tileloadd tmm2, [{c2} + {c_stride}]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm2",
+            "3:",
+            "tileloadd tmm4, [{w} + {w_stride}]",
+            "tileloadd tmm6, [{a} + {a_stride}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{w2} + {w_stride}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "add {w}, 64",
+            "add {w2}, 64",
+            "add {a}, {a_next}",
+            "dec {blocks}",
+            "jnz 3b",
+            "tilestored [{c} + {c_stride}], tmm0",
+            "tilestored [{c2} + {c_stride}], tmm2",
+            accumulate = in(reg) usize::from(accumulate),
+            c = in(reg) t.c.add(position),
+            c2 = in(reg) t.c.add(ROWS * PANEL + position),
+            c_stride = in(reg) 4 * PANEL,
+            w = inout(reg) t.w => _,
+            w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
+            w_stride = in(reg) 4 * t.w_stride,
+            a = inout(reg) t.a.add(position) => _,
+            a_stride = in(reg) 4 * t.a_stride,
+            a_next = in(reg) 4 * STEPS * t.a_stride,
+            blocks = inout(reg) blocks => _,
+            out("tmm0") _, out("tmm2") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
+            options(nostack),
+        );
+    }
+}
