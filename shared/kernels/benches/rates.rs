@@ -38,12 +38,17 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
         (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
             let a = vec![0u32; STEPS * PANEL];
             kernels.prepare_thread();
+            let offsets: Vec<u32> = (0..STEPS)
+                .step_by(kernels.steps)
+                .map(|s| (s * PANEL) as u32)
+                .collect();
             let w = vec![0u32; STEPS * rows];
             let mut c = vec![0f32; rows * PANEL];
             for _ in 0..repeats {
                 let tile = Tile {
                     steps: STEPS,
                     a: a.as_ptr(),
+                    offsets: offsets.as_ptr(),
                     a_stride: PANEL,
                     w: w.as_ptr(),
                     w_stride: STEPS,

@@ -179,9 +179,13 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
     let steps = compute.steps(width);
     let (key_rows, value_rows) = (kv.key_rows, kv.value_rows);
     let value_steps = compute.steps(key_rows);
-    let scale = 1.0 / (width as f32).sqrt();
     let kernels = kernels(isa, compute);
     let unit = key_unit(&kernels, compute);
+    let offsets: Vec<u32> = (0..steps.max(compute.steps(KEYS)))
+        .step_by(kernels.steps)
+        .map(|s| (s * PANEL) as u32)
+        .collect();
+    let scale = 1.0 / (width as f32).sqrt();
     (0..kv.heads * panels)
         .into_par_iter()
         .with_max_len(1)
@@ -227,6 +231,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                         let tile = Tile {
                             steps,
                             a: q.as_ptr(),
+                            offsets: offsets.as_ptr(),
                             a_stride: PANEL,
                             w: w.as_ptr(),
                             w_stride: steps,
@@ -258,6 +263,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                         let tile = Tile {
                             steps: block_steps,
                             a: probabilities.as_ptr(),
+                            offsets: offsets.as_ptr(),
                             a_stride: PANEL,
                             w: w.as_ptr(),
                             w_stride: value_steps,

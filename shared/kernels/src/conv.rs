@@ -1,20 +1,17 @@
 //! Convolutions by products: 3x3 of stride 1 straight from the padded map, all others through gathered panels.
 
-use crate::arch::{Compute, LANES, PANEL};
+use crate::arch::{Compute, PANEL};
 use crate::buffer::Shared;
 use crate::float::{Matrix, as_f32_mut, pair};
-use crate::isa::per_isa;
 use crate::math::Activation;
-use crate::product::{Operand, Product};
-use crate::value::{Context, Padded, Panels, Planes, Target, panel_range, segments, store};
+use crate::product::Product;
+use crate::value::{Context, Padded, Panels, Planes, Target, segments, store};
 use crate::winograd;
-use std::cmp::Ordering;
-use std::ops::Range;
 
 /// Neighbours of a 3x3 window.
 const TAPS: usize = 9;
-/// Steps widened and staged at a time: whole windows, and whole registers of weights.
-const BLOCK: usize = 32 * TAPS;
+/// Steps widened at a time, whole windows; see the linear layers' for why so many.
+const BLOCK: usize = 64 * TAPS;
 
 /// Size and movement of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,15 +69,19 @@ pub fn conv3x3(
         add,
         activation: Activation::Identity,
     };
+    let row = x.width + 1;
+    let taps: [usize; TAPS] = std::array::from_fn(|t| t / 3 * row + t % 3);
     let product = Product {
         isa: ctx.isa,
         compute: x.compute,
-        operand: Operand::Staged(&|panel, steps, out| stage(ctx, x, panel, steps, out)),
-        positions: x.height * (x.width + 1),
+        a: x.data.as_u32(),
+        panel_pitch: None,
+        positions: x.height * row,
+        pitch: x.pitch,
+        taps: &taps,
         weights: w,
         parts: 1,
         block: BLOCK,
-        window: TAPS,
     };
     product.run(|rows, panel, sums| {
         let mut runs = Vec::with_capacity(PANEL);
@@ -88,58 +89,6 @@ pub fn conv3x3(
         store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
     });
     out
-}
-
-/// Steps of a panel in the order of a file's weights, `[channel][tap]`: whole windows of one channel, or of two.
-fn stage(ctx: &Context, x: &Padded, panel: usize, steps: Range<usize>, out: &mut [u32]) {
-    debug_assert!(steps.start.is_multiple_of(TAPS));
-    let row = x.width + 1;
-    let positions = panel_range(x.height * row, panel);
-    let lanes = positions.len().next_multiple_of(LANES);
-    for (s, out) in (steps.start / TAPS..).zip(out.chunks_mut(TAPS * PANEL)) {
-        let plane = &x.data.as_u32()[s * x.pitch + positions.start..][..2 * row + 2 + lanes];
-        match x.compute {
-            Compute::F32 => stage_windows(ctx.isa, plane, row, lanes, out),
-            Compute::Bf16 => stage_pairs(ctx.isa, plane, row, lanes, out),
-        }
-    }
-}
-
-per_isa! {
-/// The nine neighbours of each position of a channel.
-fn stage_windows(isa, plane: &[u32], row: usize, lanes: usize, out: &mut [u32]) {
-    for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-        out[..lanes].copy_from_slice(&plane[t / 3 * row + t % 3..][..lanes]);
-    }
-}
-}
-
-per_isa! {
-/// The nine neighbours of each position of two channels, low half and high half of an element; two neighbours of
-/// eighteen to a step: those of the first channel come first, so the fifth step holds one of each.
-fn stage_pairs(isa, plane: &[u32], row: usize, lanes: usize, out: &mut [u32]) {
-    for l in (0..lanes).step_by(LANES) {
-        let taps: [[u32; LANES]; TAPS] = core::array::from_fn(|t| {
-            plane[t / 3 * row + t % 3 + l..][..LANES].try_into().expect("as long as a vector")
-        });
-        // The last pair of channels may lack the second, and then the steps past the fifth.
-        for (s, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            let out = &mut out[l..l + LANES];
-            let (a, b) = (&taps[2 * s % TAPS], &taps[(2 * s + 1) % TAPS]);
-            match s.cmp(&(TAPS / 2)) {
-                Ordering::Less => for i in 0..LANES {
-                    out[i] = (a[i] & 0xffff) | (b[i] << 16);
-                },
-                Ordering::Equal => for i in 0..LANES {
-                    out[i] = (a[i] & 0xffff) | (b[i] & 0xffff_0000);
-                },
-                Ordering::Greater => for i in 0..LANES {
-                    out[i] = (a[i] >> 16) | (b[i] & 0xffff_0000);
-                },
-            }
-        }
-    }
-}
 }
 
 /// Gathers the windows of a map: the operand of a product with `[out, in * kernel * kernel]` weights.

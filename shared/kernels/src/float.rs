@@ -189,13 +189,6 @@ pub(crate) fn to_steps(isa: Isa, compute: Compute, float: Float, src: &[u8], dst
     }
 }
 
-/// The same memory as bits.
-#[inline(always)]
-pub(crate) fn as_u32_mut(floats: &mut [f32]) -> &mut [u32] {
-    // SAFETY: u32 and f32 have the same size and alignment, and every bit pattern is valid in both.
-    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len()) }
-}
-
 /// The same memory as floats.
 #[inline(always)]
 pub(crate) fn as_f32_mut(bits: &mut [u32]) -> &mut [f32] {

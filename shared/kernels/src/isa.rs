@@ -104,6 +104,11 @@ impl Isa {
             .clone()
     }
 
+    /// The same without AMX.
+    pub(crate) fn plain(self) -> Self {
+        self.min(Self::Avx512Bf16)
+    }
+
     /// Whether products of bfloat16 pairs are an instruction.
     pub fn has_bf16(self) -> bool {
         self >= Self::Avx512Bf16

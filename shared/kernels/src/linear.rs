@@ -5,7 +5,7 @@ use crate::buffer::Shared;
 use crate::float::{Matrix, pair, to_f32};
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline, gelu};
-use crate::product::{Operand, Product};
+use crate::product::Product;
 use crate::value::{Context, Panels, Planes, Target, segments, store};
 use rayon::prelude::*;
 
@@ -57,16 +57,14 @@ impl Left<'_> {
         Product {
             isa: ctx.isa,
             compute: self.compute,
-            operand: Operand::Lying {
-                data: self.data,
-                panel_pitch: self.panel_pitch,
-                step_pitch: self.step_pitch,
-            },
+            a: self.data,
+            panel_pitch: self.panel_pitch,
             positions: self.positions,
+            pitch: self.step_pitch,
+            taps: &[0],
             weights,
             parts,
             block: BLOCK,
-            window: 1,
         }
     }
 

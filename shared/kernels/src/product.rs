@@ -1,11 +1,11 @@
 //! The blocked product behind linear layers and convolutions.
 //!
 //! Weights stay in the file: a block of rows is widened into the cache, a stretch of the inner dimension at a time,
-//! used against every panel of the task, and forgotten. The other operand is packed already, or staged panel by panel
-//! when its turn comes, so a tile kernel reads both sides from cache. Tasks are blocks of output rows (and, for large
+//! used against every panel of the task, and forgotten. The other operand is packed already, so a tile kernel reads
+//! both sides from cache. Tasks are blocks of output rows (and, for large
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
-use crate::arch::{Compute, Kernels, LANES, PANEL, Tile, kernels};
+use crate::arch::{Compute, Kernels, LANES, PANEL, Tile, interleave, kernels, prefetch};
 use crate::buffer::with_scratch;
 use crate::float::{Matrix, to_steps};
 use crate::isa::Isa;
@@ -15,40 +15,32 @@ use std::ops::Range;
 
 /// Elements of sums that a task keeps in cache.
 const SUMS: usize = 96 * 1024;
-/// Rows of weights in a task at most, a multiple of every kernel's rows.
+/// Rows of weights in a task, a multiple of every kernel's rows.
 const ROWS: usize = 96;
-/// Steps that a panel stays in the first-level cache for, while all rows of the task pass by.
-const STRETCH: usize = 640;
-
-/// The operand with the positions.
-pub(crate) enum Operand<'a> {
-    /// As it lies.
-    Lying {
-        data: &'a [u32],
-        /// Elements from one panel to the next; without it positions follow each other.
-        panel_pitch: Option<usize>,
-        /// Elements from one step to the next.
-        step_pitch: usize,
-    },
-    /// Made when it is needed: `stage(panel, steps, out)` writes `[steps, PANEL]`.
-    Staged(&'a (dyn Fn(usize, Range<usize>, &mut [u32]) + Sync)),
-}
+/// The same where rows are widened a tile at a time, and few panels leave room for more sums: the longer a task, the
+/// more of its weights are on their way before they are needed.
+const MOST_ROWS: usize = 320;
 
 /// A product of positions with rows of weights.
 pub(crate) struct Product<'a> {
     pub isa: Isa,
     pub compute: Compute,
-    pub operand: Operand<'a>,
+    /// The operand with the positions.
+    pub a: &'a [u32],
+    /// Elements from one panel to the next; without it positions follow each other.
+    pub panel_pitch: Option<usize>,
     /// Positions in all, those between rows of a map included.
     pub positions: usize,
-    /// The other operand, where the file has it.
+    /// Elements from one step to the next, or for a convolution from one channel, or pair, to the next.
+    pub pitch: usize,
+    /// Neighbours of a position that a convolution asks for, as distances from it; for a linear layer itself, `[0]`.
+    pub taps: &'a [usize],
+    /// The other operand, where the file has it, `[rows][channel][tap]`.
     pub weights: Matrix<'a>,
     /// Matrices stacked in the weights: 2 for a gated layer, else 1.
     pub parts: usize,
     /// Steps widened at a time at most.
     pub block: usize,
-    /// Steps that must not be parted: those of a window.
-    pub window: usize,
 }
 
 /// How a product is cut into tasks.
@@ -64,10 +56,16 @@ struct Tasks {
 impl Tasks {
     /// As many blocks of rows as keep the sums of every panel in cache, and a multiple of the threads, so that they
     /// finish together; where all panels are too many, groups of panels.
-    fn new(rows: usize, parts: usize, panels: usize, unit: usize) -> Self {
+    fn new(rows: usize, parts: usize, panels: usize, kernels: &Kernels) -> Self {
         let threads = rayon::current_num_threads();
+        let unit = kernels.rows;
         let units = rows.div_ceil(unit);
-        let most = (ROWS / parts / unit).max(1);
+        let rows = if kernels.rows_stay {
+            (SUMS / PANEL / panels).clamp(ROWS, MOST_ROWS)
+        } else {
+            ROWS
+        };
+        let most = (rows / parts / unit).max(1);
         let row_blocks = units.div_ceil(most).next_multiple_of(threads).min(units);
         let block_rows = units.div_ceil(row_blocks) * unit;
         let group = (SUMS / (parts * block_rows * PANEL)).max(4);
@@ -100,27 +98,37 @@ impl Product<'_> {
     /// Runs it. `sink(rows, panel, sums)` takes finished sums, `[parts][rows of the task][PANEL]`, and the rows that
     /// mean something.
     pub(crate) fn run(&self, sink: impl Fn(Range<usize>, usize, &[f32]) + Sync) {
-        let kernels = kernels(self.isa, self.compute);
+        let kernels = self.kernels();
         let panels = self.positions.div_ceil(PANEL);
-        if let Operand::Lying { data, .. } = self.operand {
-            let end = |panel| {
-                let width = panel_range(self.positions, panel).len();
-                let (start, step_pitch) = self.lying_at(panel);
-                start + self.steps().saturating_sub(1) * step_pitch + width.next_multiple_of(LANES)
-            };
-            assert!(
-                (0..panels).all(|panel| end(panel) <= data.len()),
-                "operand too short"
-            );
-        }
-        let tasks = Tasks::new(self.rows(), self.parts, panels, kernels.rows);
+        let offsets = self.offsets(&kernels);
+        let farthest =
+            (self.channel_steps() - 1) * self.pitch + self.taps.iter().max().unwrap_or(&0);
+        let end = |panel| {
+            let width = panel_range(self.positions, panel).len();
+            self.begin(panel) + farthest + width.next_multiple_of(LANES)
+        };
+        assert!(
+            (0..panels).all(|panel| end(panel) <= self.a.len()),
+            "operand too short"
+        );
+        let tasks = Tasks::new(self.rows(), self.parts, panels, &kernels);
         (0..tasks.count())
             .into_par_iter()
             .with_max_len(1)
             .for_each(|task| {
                 let (rows, panels) = tasks.get(task);
-                self.task(&kernels, rows, panels, &sink);
+                self.task(&kernels, &offsets, rows, panels, &sink);
             });
+    }
+
+    /// Kernels that can take the operand as it lies: a tile of several steps takes them from one neighbour.
+    fn kernels(&self) -> Kernels {
+        let best = kernels(self.isa, self.compute);
+        if self.taps.len() == 1 || self.channel_steps().is_multiple_of(best.steps) {
+            best
+        } else {
+            kernels(self.isa.plain(), self.compute)
+        }
     }
 
     /// Rows of the result.
@@ -128,64 +136,82 @@ impl Product<'_> {
         self.weights.rows / self.parts
     }
 
-    /// Steps of the inner dimension.
-    fn steps(&self) -> usize {
-        self.compute.steps(self.weights.cols)
+    /// Steps that the channels of one neighbour take.
+    fn channel_steps(&self) -> usize {
+        self.compute.steps(self.weights.cols / self.taps.len())
     }
 
-    /// Where a panel begins in an operand as it lies, and its step pitch.
-    fn lying_at(&self, panel: usize) -> (usize, usize) {
-        match self.operand {
-            Operand::Lying {
-                panel_pitch,
-                step_pitch,
-                ..
-            } => (
-                panel_pitch.map_or_else(
-                    || panel_range(self.positions, panel).start,
-                    |pitch| panel * pitch,
-                ),
-                step_pitch,
-            ),
-            Operand::Staged(_) => unreachable!("a staged operand lies nowhere"),
+    /// Where a panel begins.
+    fn begin(&self, panel: usize) -> usize {
+        self.panel_pitch.map_or_else(
+            || panel_range(self.positions, panel).start,
+            |pitch| panel * pitch,
+        )
+    }
+
+    /// Where each tile of steps lies: a tile's channels at the first neighbour, at the second, and so on.
+    fn offsets(&self, kernels: &Kernels) -> Vec<u32> {
+        (0..self.channel_steps())
+            .step_by(kernels.steps)
+            .flat_map(|s| {
+                self.taps
+                    .iter()
+                    .map(move |tap| (s * self.pitch + tap) as u32)
+            })
+            .collect()
+    }
+
+    /// Steps of a block: whole windows of whole tiles.
+    fn block(&self, kernels: &Kernels) -> usize {
+        let unit = self.taps.len() * kernels.steps;
+        (self.block / unit * unit).max(unit)
+    }
+
+    /// The file's bytes of steps of a row.
+    fn bytes(&self, part: usize, row: usize, steps: &Range<usize>) -> &[u8] {
+        let per = self.compute.per_step();
+        let end = (steps.end * per).min(self.weights.cols);
+        self.weights
+            .part(part * self.rows() + row, steps.start * per, end)
+    }
+
+    /// Widens rows, each `stride` from the one before.
+    fn widen(
+        &self,
+        kernels: &Kernels,
+        unit: &Unit,
+        stride: usize,
+        out: &mut [u32],
+        room: &mut [u32],
+    ) {
+        let float = self.weights.float;
+        for (row, out) in unit.rows.clone().zip(out.chunks_mut(stride)) {
+            let bytes = self.bytes(unit.part, row, &unit.steps);
+            let out = &mut out[..unit.steps.len()];
+            if self.taps.len() > 1 && self.compute == Compute::Bf16 {
+                // As bfloat16, which pairs neighbours; then in pairs of channels.
+                let count = bytes.len() / float.size();
+                let room = &mut room[..self.compute.steps(count)];
+                to_steps(self.isa, self.compute, float, bytes, room);
+                interleave(room, count, self.taps.len(), kernels.steps, out);
+            } else {
+                to_steps(self.isa, self.compute, float, bytes, out);
+            }
         }
     }
 
-    /// Steps of a block: whole windows, and whole tiles where a block holds that many.
-    fn block(&self, kernels: &Kernels) -> usize {
-        let most = self.block.min(kernels.block);
-        let both = self.window * kernels.steps;
-        let unit = if both <= most { both } else { self.window };
-        (most / unit * unit).max(unit)
-    }
-
-    /// Widens rows of a task, `first..`, as far as they exist.
-    fn widen(
-        &self,
-        rows: Range<usize>,
-        part: usize,
-        steps: &Range<usize>,
-        stride: usize,
-        out: &mut [u32],
-    ) {
-        let w = self.weights;
-        let per = self.compute.per_step();
-        for (row, out) in rows.zip(out.chunks_mut(stride)) {
-            let row = part * self.rows() + row;
-            let bytes = w.part(row, steps.start * per, (steps.end * per).min(w.cols));
-            to_steps(
-                self.isa,
-                self.compute,
-                w.float,
-                bytes,
-                &mut out[..steps.len()],
-            );
+    /// Asks for what [`Self::widen`] will read, part `i` of `n`.
+    fn prefetch(&self, unit: &Unit, i: usize, n: usize) {
+        let (start, count) = (unit.rows.start, unit.rows.len());
+        for row in start + i * count / n..start + (i + 1) * count / n {
+            prefetch(self.bytes(unit.part, row, &unit.steps));
         }
     }
 
     fn task(
         &self,
         kernels: &Kernels,
+        offsets: &[u32],
         rows: Range<usize>,
         panels: Range<usize>,
         sink: &impl Fn(Range<usize>, usize, &[f32]),
@@ -194,6 +220,7 @@ impl Product<'_> {
         let (padded, first) = (rows.len(), panels.start);
         let used = rows.start..rows.end.min(self.rows());
         let height = self.parts * padded;
+        let all = self.channel_steps() * self.taps.len();
         let block = self.block(kernels);
         // An odd number of cache lines, so that rows do not fall into one set.
         let stride = (block.div_ceil(LANES) | 1) * LANES;
@@ -203,52 +230,56 @@ impl Product<'_> {
         } else {
             padded
         };
-        with_scratch(|[w, c, staged, _]| {
+        let stretch = kernels.stretch.min(block);
+        let units: Vec<Unit> = (0..all)
+            .step_by(block)
+            .flat_map(|start| {
+                let (used, rows) = (used.clone(), &rows);
+                (0..height).step_by(share).map(move |top| {
+                    let row = rows.start + top % padded;
+                    Unit {
+                        part: top / padded,
+                        top,
+                        rows: row.min(used.end)..(row + share).min(used.end),
+                        steps: start..(start + block).min(all),
+                    }
+                })
+            })
+            .collect();
+        with_scratch(|[w, c, room, _]| {
             let w = w.u32(share * stride);
             let c = c.f32(panels.len() * height * PANEL);
-            let staged = match self.operand {
-                Operand::Lying { .. } => &mut [],
-                Operand::Staged(_) => staged.u32(panels.len() * block * PANEL),
-            };
-            for start in (0..self.steps()).step_by(block) {
-                let steps = start..(start + block).min(self.steps());
-                if let Operand::Staged(stage) = self.operand {
-                    let each = staged.chunks_exact_mut(block * PANEL);
-                    for (panel, out) in panels.clone().zip(each) {
-                        stage(panel, steps.clone(), &mut out[..steps.len() * PANEL]);
-                    }
-                }
-                for top in (0..height).step_by(share) {
-                    let (part, row) = (top / padded, rows.start + top % padded);
-                    self.widen(row..(row + share).min(used.end), part, &steps, stride, w);
+            let room = room.u32(block);
+            for (i, unit) in units.iter().enumerate() {
+                let Unit { top, ref steps, .. } = *unit;
+                self.widen(kernels, unit, stride, w, room);
+                let mut call = 0;
+                let calls = steps.len().div_ceil(stretch) * panels.len();
+                for start in steps.clone().step_by(stretch) {
                     for panel in panels.clone() {
                         let width = panel_range(self.positions, panel).len();
                         let kernel = kernels.tiles[width.div_ceil(LANES) - 1];
-                        let (a, a_stride) = match self.operand {
-                            Operand::Lying { data, .. } => {
-                                let (at, pitch) = self.lying_at(panel);
-                                (&data[at + start * pitch..], pitch)
-                            }
-                            Operand::Staged(_) => {
-                                (&staged[(panel - first) * block * PANEL..], PANEL)
-                            }
-                        };
                         let c = &mut c[((panel - first) * height + top) * PANEL..][..share * PANEL];
                         for r in (0..share).step_by(kernels.rows) {
                             let tile = Tile {
-                                steps: steps.len(),
-                                a: a.as_ptr(),
-                                a_stride,
-                                w: w[r * stride..].as_ptr(),
+                                steps: stretch.min(steps.end - start),
+                                a: self.a[self.begin(panel)..].as_ptr(),
+                                offsets: offsets[start / kernels.steps..].as_ptr(),
+                                a_stride: self.pitch,
+                                w: w[r * stride + start - steps.start..].as_ptr(),
                                 w_stride: stride,
                                 c: c[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                                 accumulate: start > 0,
                             };
-                            // SAFETY: `a` reaches far enough for every panel, by the assertion in `run` or as it was
-                            // staged; `w` holds `share` rows of `stride` elements and `c` as many of a panel, both
-                            // whole tiles of rows; `kernels` checked the instruction set and the thread is prepared.
+                            // SAFETY: `a` reaches far enough for every panel by the assertion in `run`; `w` holds
+                            // `share` rows of `stride` elements and `c` as many of a panel, both whole tiles of rows;
+                            // `kernels` checked the instruction set and the thread is prepared.
                             unsafe { kernel(&tile) };
                         }
+                        if let (true, Some(next)) = (kernels.rows_stay, units.get(i + 1)) {
+                            self.prefetch(next, call, calls);
+                        }
+                        call += 1;
                     }
                 }
             }
@@ -258,4 +289,13 @@ impl Product<'_> {
             }
         });
     }
+}
+
+/// Weights that are widened together.
+struct Unit {
+    part: usize,
+    /// Where its sums begin, in rows of the task.
+    top: usize,
+    rows: Range<usize>,
+    steps: Range<usize>,
 }

@@ -56,6 +56,7 @@ pub(crate) fn conv3x3(
         .div_ceil(panels)
         .min(outputs.div_ceil(ROWS));
     let share = outputs.div_ceil(split).next_multiple_of(NR);
+    let offsets: Vec<u32> = (0..BLOCK).map(|s| (s * PANEL) as u32).collect();
     let kernels = kernels(isa, Compute::F32);
     // As with `SUMS_PITCH`.
     let point_pitch = channels * PANEL + LANES;
@@ -97,6 +98,7 @@ pub(crate) fn conv3x3(
                                     a: inputs[point * point_pitch + c * PANEL..][..steps * PANEL]
                                         .as_ptr()
                                         .cast(),
+                                    offsets: offsets.as_ptr(),
                                     a_stride: PANEL,
                                     w: w.as_ptr().cast(),
                                     w_stride: channels,

@@ -21,6 +21,41 @@ mod x86_64_half;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_half::{f16_to_f32, f16_to_pairs};
 
+/// A row of weights `[channel][taps]`, `count` bfloat16 two to an element, in the order of a product's steps: for each
+/// `group` pairs of channels `[taps][group]`. A last odd channel is paired with zero.
+pub(crate) fn interleave(row: &[u32], count: usize, taps: usize, group: usize, out: &mut [u32]) {
+    #[cfg(target_arch = "x86_64")]
+    let done = x86_64_half::interleave(row, count, taps, group, out);
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    let at = |i: usize| {
+        if i < count {
+            (row[i / 2] >> (16 * (i % 2))) & 0xffff
+        } else {
+            0
+        }
+    };
+    for (g, out) in out.chunks_mut(taps * group).enumerate().skip(done) {
+        for (i, d) in out.iter_mut().enumerate() {
+            let (tap, pair) = (i / group, g * group + i % group);
+            *d = at(2 * pair * taps + tap) | (at((2 * pair + 1) * taps + tap) << 16);
+        }
+    }
+}
+
+/// Asks for bytes to be brought into the second-level cache.
+#[inline(always)]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a hint, which touches no memory and faults on none.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes; // no stable way
+}
+
 /// Positions in a vector, on every instruction set (narrower registers take several).
 pub const LANES: usize = 16;
 /// Vectors in a tile.
@@ -59,9 +94,11 @@ impl Compute {
 pub struct Tile {
     /// Steps of the inner dimension.
     pub steps: usize,
-    /// First position of the tile at the first step.
+    /// First position of the tile at offset 0.
     pub a: *const u32,
-    /// Elements from one step of `a` to the next.
+    /// For each [`Kernels::steps`] steps, how many elements further their positions lie.
+    pub offsets: *const u32,
+    /// Elements from one of these steps to the next.
     pub a_stride: usize,
     /// First weight row, a step after the other.
     pub w: *const u32,
@@ -76,8 +113,8 @@ pub struct Tile {
 /// A tile kernel of one width.
 ///
 /// # Safety
-/// With `V` the vectors it is made for: `a + s * a_stride` must be readable for `V * LANES` elements for each step,
-/// `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
+/// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride`, with `n` the kernel's steps, must be
+/// readable for `V * LANES` elements for each step `s`, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
 /// instruction set, and the thread must have called [`Kernels::prepare_thread`].
 pub type TileFn = unsafe fn(&Tile);
 
@@ -86,10 +123,10 @@ pub type TileFn = unsafe fn(&Tile);
 pub struct Kernels {
     /// Weight rows of a tile.
     pub rows: usize,
-    /// Steps that a tile takes at a time: stretches of a multiple of it waste nothing.
+    /// Steps that a tile takes at a time; `offsets` has one for so many.
     pub steps: usize,
-    /// Steps at which a product should stop to add up, so that what it works on stays in cache.
-    pub block: usize,
+    /// Steps that a tile should be given at most, so that the rows stay in the first-level cache.
+    pub stretch: usize,
     /// Whether rows should stay in the first-level cache while panels pass by, not panels while rows do.
     pub rows_stay: bool,
     /// For 1, 2, 3 and 4 vectors.
@@ -109,7 +146,7 @@ impl Kernels {
         Self {
             rows: NR,
             steps: 1,
-            block: usize::MAX,
+            stretch: usize::MAX,
             rows_stay: false,
             tiles,
             prepare: nothing,

@@ -22,7 +22,9 @@ unsafe fn f32_tile<const V: usize>(t: &Tile) {
                 }
             }
             for s in 0..t.steps {
-                let a = t.a.add(s * t.a_stride + v * LANES).cast::<f32>();
+                let a =
+                    t.a.add(*t.offsets.add(s) as usize + v * LANES)
+                        .cast::<f32>();
                 let a: [float32x4_t; REGS] = core::array::from_fn(|g| vld1q_f32(a.add(g * WIDTH)));
                 for r in 0..NR {
                     let w = *t.w.add(r * t.w_stride + s).cast::<f32>();

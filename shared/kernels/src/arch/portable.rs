@@ -18,7 +18,7 @@ unsafe fn f32_tile<const V: usize>(t: &Tile) {
                 let w = t.w.add(r * t.w_stride).cast::<f32>();
                 for s in 0..t.steps {
                     let a =
-                        t.a.add(s * t.a_stride + v * LANES)
+                        t.a.add(*t.offsets.add(s) as usize + v * LANES)
                             .cast::<[f32; LANES]>()
                             .read_unaligned();
                     let w = *w.add(s);

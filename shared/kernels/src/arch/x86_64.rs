@@ -67,7 +67,7 @@ unsafe fn f32_avx512<const V: usize>(t: &Tile) {
     unsafe {
         let mut sums = sums_512::<V>(t);
         for s in 0..t.steps {
-            let a = t.a.add(s * t.a_stride).cast::<f32>();
+            let a = t.a.add(*t.offsets.add(s) as usize).cast::<f32>();
             let mut x = [_mm512_setzero_ps(); V];
             for v in 0..V {
                 x[v] = _mm512_loadu_ps(a.add(v * LANES));
@@ -89,7 +89,7 @@ unsafe fn bf16_avx512<const V: usize>(t: &Tile) {
     unsafe {
         let mut sums = sums_512::<V>(t);
         for s in 0..t.steps {
-            let a = t.a.add(s * t.a_stride);
+            let a = t.a.add(*t.offsets.add(s) as usize);
             let mut x = [transmute::<__m512i, __m512bh>(_mm512_set1_epi32(0)); V];
             for v in 0..V {
                 x[v] = transmute::<__m512i, __m512bh>(_mm512_loadu_si512(a.add(v * LANES).cast()));
@@ -123,7 +123,9 @@ unsafe fn f32_avx2<const V: usize>(t: &Tile) {
                 }
             }
             for s in 0..t.steps {
-                let a = t.a.add(s * t.a_stride + v * LANES).cast::<f32>();
+                let a =
+                    t.a.add(*t.offsets.add(s) as usize + v * LANES)
+                        .cast::<f32>();
                 let x0 = _mm256_loadu_ps(a);
                 let x1 = _mm256_loadu_ps(a.add(WIDTH));
                 for r in 0..NR {

@@ -24,7 +24,7 @@ const TILES: [TileFn; MV] = [bf16_amx::<1>, bf16_amx::<2>, bf16_amx::<3>, bf16_a
 pub(super) const BF16: Kernels = Kernels {
     rows: 2 * ROWS,
     steps: STEPS,
-    block: 160,
+    stretch: 160,
     rows_stay: true,
     tiles: TILES,
     prepare: configure_thread,
@@ -70,6 +70,9 @@ fn may_use_tiles() -> bool {
 fn may_use_tiles() -> bool {
     false
 }
+
+/// The offset of a tile that is alone.
+static ZERO: u32 = 0;
 
 /// What LDTILECFG reads.
 #[repr(C, align(64))]
@@ -122,7 +125,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
             let done = whole * STEPS;
             let mut a = [[0u32; PANEL]; STEPS];
             for (s, row) in a.iter_mut().enumerate().take(rest) {
-                let from = t.a.add((done + s) * t.a_stride);
+                let from = t.a.add(*t.offsets.add(whole) as usize + s * t.a_stride);
                 from.copy_to_nonoverlapping(row.as_mut_ptr(), V * LANES);
             }
             let mut w = [[0u32; STEPS]; 2 * ROWS];
@@ -133,6 +136,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
             let rest = Tile {
                 steps: STEPS,
                 a: a.as_ptr().cast(),
+                offsets: &raw const ZERO,
                 a_stride: PANEL,
                 w: w.as_ptr().cast(),
                 w_stride: STEPS,
@@ -189,17 +193,19 @@ unsafe fn wide(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
             "tilezero tmm2",
             "tilezero tmm3",
             "3:",
+            "mov {at:e}, dword ptr [{offsets}]",
+            "lea {at}, [{a} + 4 * {at}]",
             "tileloadd tmm4, [{w} + {w_stride}]",
-            "tileloadd tmm6, [{a} + {a_stride}]",
+            "tileloadd tmm6, [{at} + {a_stride}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{a} + {a_stride} + 64]",
+            "tileloadd tmm7, [{at} + {a_stride} + 64]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tileloadd tmm5, [{w2} + {w_stride}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
             "add {w}, 64",
             "add {w2}, 64",
-            "add {a}, {a_next}",
+            "add {offsets}, 4",
             "dec {blocks}",
             "jnz 3b",
             "tilestored [{c} + {c_stride}], tmm0",
@@ -213,9 +219,10 @@ unsafe fn wide(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
             w = inout(reg) t.w => _,
             w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
             w_stride = in(reg) 4 * t.w_stride,
-            a = inout(reg) t.a.add(position) => _,
+            a = in(reg) t.a.add(position),
+            offsets = inout(reg) t.offsets => _,
+            at = out(reg) _,
             a_stride = in(reg) 4 * t.a_stride,
-            a_next = in(reg) 4 * STEPS * t.a_stride,
             blocks = inout(reg) blocks => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
@@ -242,14 +249,16 @@ unsafe fn narrow(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
             "tilezero tmm0",
             "tilezero tmm2",
             "3:",
+            "mov {at:e}, dword ptr [{offsets}]",
+            "lea {at}, [{a} + 4 * {at}]",
             "tileloadd tmm4, [{w} + {w_stride}]",
-            "tileloadd tmm6, [{a} + {a_stride}]",
+            "tileloadd tmm6, [{at} + {a_stride}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm5, [{w2} + {w_stride}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "add {w}, 64",
             "add {w2}, 64",
-            "add {a}, {a_next}",
+            "add {offsets}, 4",
             "dec {blocks}",
             "jnz 3b",
             "tilestored [{c} + {c_stride}], tmm0",
@@ -261,9 +270,10 @@ unsafe fn narrow(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
             w = inout(reg) t.w => _,
             w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
             w_stride = in(reg) 4 * t.w_stride,
-            a = inout(reg) t.a.add(position) => _,
+            a = in(reg) t.a.add(position),
+            offsets = inout(reg) t.offsets => _,
+            at = out(reg) _,
             a_stride = in(reg) 4 * t.a_stride,
-            a_next = in(reg) 4 * STEPS * t.a_stride,
             blocks = inout(reg) blocks => _,
             out("tmm0") _, out("tmm2") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
             options(nostack),

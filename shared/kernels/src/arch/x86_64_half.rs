@@ -3,7 +3,9 @@
 use crate::Isa;
 use core::arch::x86_64::{
     __m512bh, __m512i, _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps,
-    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mask_permutexvar_epi16,
+    _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32, _mm512_permutexvar_epi16,
+    _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use core::mem::transmute;
 
@@ -123,5 +125,106 @@ unsafe fn pairs_32(s: *const u8, d: *mut u32) {
             d.cast(),
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)),
         );
+    }
+}
+
+/// As [`super::interleave`], as far as there is a fast way; says how many groups are done.
+pub(super) fn interleave(
+    row: &[u32],
+    count: usize,
+    taps: usize,
+    group: usize,
+    out: &mut [u32],
+) -> usize {
+    let whole = count / (2 * taps * group);
+    if taps != TAPS || !matches!(group, 1 | GROUP) || !Isa::Avx512Bf16.is_available() {
+        return 0;
+    }
+    let (row, out) = (
+        &row[..whole * taps * group],
+        &mut out[..whole * taps * group],
+    );
+    // SAFETY: the CPU has the instructions, by the condition above.
+    unsafe {
+        if group == 1 {
+            interleave_pairs(row, out);
+        } else {
+            interleave_groups(row, out);
+        }
+    }
+    whole
+}
+
+/// Neighbours of a 3x3 window.
+const TAPS: usize = 9;
+/// Pairs of channels in a vector.
+const GROUP: usize = 16;
+
+/// `[pair][channel][tap]` to `[pair][tap][channel]`: for each pair one load, one permutation and one store of nine
+/// elements.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn interleave_pairs(row: &[u32], out: &mut [u32]) {
+    let order: [u16; 32] = core::array::from_fn(|i| {
+        if i < 2 * TAPS {
+            (i / 2 + TAPS * (i % 2)) as u16
+        } else {
+            0
+        }
+    });
+    // SAFETY: the array has 64 bytes; masked lanes are neither read nor written, so nine elements of each chunk are.
+    unsafe {
+        let order = _mm512_loadu_si512(order.as_ptr().cast());
+        for (s, d) in row.chunks_exact(TAPS).zip(out.chunks_exact_mut(TAPS)) {
+            let x = _mm512_maskz_loadu_epi32(0x1ff, s.as_ptr().cast());
+            _mm512_mask_storeu_epi32(
+                d.as_mut_ptr().cast(),
+                0x1ff,
+                _mm512_permutexvar_epi16(order, x),
+            );
+        }
+    }
+}
+
+/// Where the channels of a tap lie among the nine vectors of a group: lanes, and which of them each vector has.
+struct Transposition {
+    lanes: [[u16; 2 * GROUP]; TAPS],
+    masks: [[u32; TAPS]; TAPS],
+}
+
+static TRANSPOSITION: Transposition = {
+    let mut t = Transposition {
+        lanes: [[0; 2 * GROUP]; TAPS],
+        masks: [[0; TAPS]; TAPS],
+    };
+    let mut i = 0;
+    while i < 2 * GROUP * TAPS {
+        let (channel, tap) = (i / TAPS, i % TAPS);
+        t.lanes[tap][channel] = (i % (2 * GROUP)) as u16;
+        t.masks[tap][i / (2 * GROUP)] |= 1 << channel;
+        i += 1;
+    }
+    t
+};
+
+/// `[channel][tap]` to `[tap][channel]` for 32 channels at a time: a masked permutation for each tap and vector.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn interleave_groups(row: &[u32], out: &mut [u32]) {
+    let size = TAPS * GROUP;
+    for (s, d) in row.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+        // SAFETY: a chunk has nine vectors of sixteen elements, and so have the lanes of a tap.
+        unsafe {
+            let mut x = [_mm512_setzero_si512(); TAPS];
+            for (v, x) in x.iter_mut().enumerate() {
+                *x = _mm512_loadu_si512(s.as_ptr().add(v * GROUP).cast());
+            }
+            for tap in 0..TAPS {
+                let lanes = _mm512_loadu_si512(TRANSPOSITION.lanes[tap].as_ptr().cast());
+                let mut y = _mm512_setzero_si512();
+                for (v, x) in x.iter().enumerate() {
+                    y = _mm512_mask_permutexvar_epi16(y, TRANSPOSITION.masks[tap][v], lanes, *x);
+                }
+                _mm512_storeu_si512(d.as_mut_ptr().add(tap * GROUP).cast(), y);
+            }
+        }
     }
 }
