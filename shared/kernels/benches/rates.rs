@@ -8,7 +8,7 @@
 use half::f16;
 use rayon::prelude::*;
 use std::time::Instant;
-use turbo_kernels::arch::{PANEL, Tile, kernels};
+use turbo_kernels::arch::{Aside, PANEL, Tile, kernels};
 use turbo_kernels::{
     Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels, Planes,
 };
@@ -54,6 +54,7 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
                     w_stride: STEPS,
                     c: c.as_mut_ptr(),
                     accumulate: true,
+                    aside: [Aside::NONE; 2],
                 };
                 // SAFETY: the vectors above have the sizes that the tile names.
                 unsafe { kernel(&tile) };

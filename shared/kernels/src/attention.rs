@@ -2,7 +2,7 @@
 //! and sum (online softmax, Milakov and Gimelshein 2018). Scores lie `[key][query]`, so every step of the softmax
 //! works on sixteen queries at once.
 
-use crate::arch::{Compute, Kernels, LANES, PANEL, Tile, kernels};
+use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, kernels};
 use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::pair;
 use crate::isa::per_isa;
@@ -237,6 +237,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                             w_stride: steps,
                             c: scores[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                             accumulate: false,
+                            aside: [Aside::NONE; 2],
                         };
                         // SAFETY: `q` holds `steps` steps of a panel, `w` and `c` were sliced to size, and the thread
                         // is prepared.
@@ -269,6 +270,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                             w_stride: value_steps,
                             c: sums[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                             accumulate: block > 0,
+                            aside: [Aside::NONE; 2],
                         };
                         // SAFETY: `probabilities` holds `block_steps` steps of a panel, `w` and `c` were sliced to
                         // size, and the thread is prepared.

@@ -5,9 +5,9 @@
 //! both sides from cache. Tasks are blocks of output rows (and, for large
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
-use crate::arch::{Compute, Kernels, LANES, PANEL, Tile, interleave, kernels, prefetch};
+use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kernels};
 use crate::buffer::with_scratch;
-use crate::float::{Matrix, to_steps};
+use crate::float::{Float, Matrix, to_steps};
 use crate::isa::Isa;
 use crate::value::panel_range;
 use rayon::prelude::*;
@@ -17,6 +17,8 @@ use std::ops::Range;
 const SUMS: usize = 96 * 1024;
 /// Rows of weights in a task, a multiple of every kernel's rows.
 const ROWS: usize = 96;
+/// Rows of weights that are asked for ahead of the one that is widened beside the products.
+const AHEAD: usize = 2;
 /// The same where rows are widened a tile at a time, and few panels leave room for more sums: the longer a task, the
 /// more of its weights are on their way before they are needed.
 const MOST_ROWS: usize = 320;
@@ -200,12 +202,42 @@ impl Product<'_> {
         }
     }
 
-    /// Asks for what [`Self::widen`] will read, part `i` of `n`.
-    fn prefetch(&self, unit: &Unit, i: usize, n: usize) {
-        let (start, count) = (unit.rows.start, unit.rows.len());
-        for row in start + i * count / n..start + (i + 1) * count / n {
-            prefetch(self.bytes(unit.part, row, &unit.steps));
+    /// Part `i` of `n` of what [`Self::widen`] does, in rows of whole chunks; the rest of a row is done here.
+    fn asides(
+        &self,
+        unit: &Unit,
+        i: usize,
+        n: usize,
+        stride: usize,
+        out: &mut [u32],
+    ) -> [Aside; 2] {
+        let mut asides = [Aside::NONE; 2];
+        let count = unit.rows.len();
+        for (k, r) in (i * count / n..(i + 1) * count / n).enumerate() {
+            let bytes = self.bytes(unit.part, unit.rows.start + r, &unit.steps);
+            let out = &mut out[r * stride..][..unit.steps.len()];
+            let chunks = if k < asides.len() {
+                bytes.len() / 64
+            } else {
+                0
+            };
+            if chunks > 0 {
+                asides[k] = Aside {
+                    from: bytes.as_ptr(),
+                    to: out.as_mut_ptr(),
+                    chunks,
+                    ahead: AHEAD * self.weights.cols * self.weights.float.size(),
+                };
+            }
+            to_steps(
+                self.isa,
+                self.compute,
+                self.weights.float,
+                &bytes[64 * chunks..],
+                &mut out[16 * chunks..],
+            );
         }
+        asides
     }
 
     fn task(
@@ -246,13 +278,20 @@ impl Product<'_> {
                 })
             })
             .collect();
-        with_scratch(|[w, c, room, _]| {
-            let w = w.u32(share * stride);
+        let aside = kernels.widens && self.taps.len() == 1 && self.weights.float == Float::F16;
+        with_scratch(|[w, c, room, next]| {
+            let mut w = w.u32(share * stride);
+            let mut next = next.u32(if aside { share * stride } else { 0 });
             let c = c.f32(panels.len() * height * PANEL);
             let room = room.u32(block);
             for (i, unit) in units.iter().enumerate() {
                 let Unit { top, ref steps, .. } = *unit;
-                self.widen(kernels, unit, stride, w, room);
+                if aside && i > 0 {
+                    std::mem::swap(&mut w, &mut next);
+                } else {
+                    self.widen(kernels, unit, stride, w, room);
+                }
+                let later = units.get(i + 1).filter(|_| aside);
                 let mut call = 0;
                 let calls = steps.len().div_ceil(stretch) * panels.len();
                 for start in steps.clone().step_by(stretch) {
@@ -260,6 +299,10 @@ impl Product<'_> {
                         let width = panel_range(self.positions, panel).len();
                         let kernel = kernels.tiles[width.div_ceil(LANES) - 1];
                         let c = &mut c[((panel - first) * height + top) * PANEL..][..share * PANEL];
+                        let aside = later.map_or([Aside::NONE; 2], |unit| {
+                            self.asides(unit, call, calls, stride, next)
+                        });
+                        call += 1;
                         for r in (0..share).step_by(kernels.rows) {
                             let tile = Tile {
                                 steps: stretch.min(steps.end - start),
@@ -270,16 +313,14 @@ impl Product<'_> {
                                 w_stride: stride,
                                 c: c[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                                 accumulate: start > 0,
+                                aside,
                             };
                             // SAFETY: `a` reaches far enough for every panel by the assertion in `run`; `w` holds
                             // `share` rows of `stride` elements and `c` as many of a panel, both whole tiles of rows;
-                            // `kernels` checked the instruction set and the thread is prepared.
+                            // `aside` is whole chunks of rows of the file and of `next`; `kernels` checked the
+                            // instruction set and the thread is prepared.
                             unsafe { kernel(&tile) };
                         }
-                        if let (true, Some(next)) = (kernels.rows_stay, units.get(i + 1)) {
-                            self.prefetch(next, call, calls);
-                        }
-                        call += 1;
                     }
                 }
             }

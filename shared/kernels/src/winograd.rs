@@ -5,7 +5,7 @@
 //! costs 36 products a channel instead of 144, and 36 small matrix products do them all. Tiles lie side by side in
 //! the vectors, 64 to a panel, as positions do everywhere else.
 
-use crate::arch::{Compute, LANES, NR, PANEL, Tile, kernels};
+use crate::arch::{Aside, Compute, LANES, NR, PANEL, Tile, kernels};
 use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::{Matrix, to_f32};
 use crate::isa::per_isa;
@@ -105,6 +105,7 @@ pub(crate) fn conv3x3(
                                     c: sums[point * SUMS_PITCH + r * PANEL..][..NR * PANEL]
                                         .as_mut_ptr(),
                                     accumulate: c > 0,
+                                    aside: [Aside::NONE; 2],
                                 };
                                 // SAFETY: every slice above was cut to what the tile reads or writes.
                                 unsafe { kernel(&tile) };

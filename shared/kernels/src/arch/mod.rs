@@ -43,19 +43,6 @@ pub(crate) fn interleave(row: &[u32], count: usize, taps: usize, group: usize, o
     }
 }
 
-/// Asks for bytes to be brought into the second-level cache.
-#[inline(always)]
-pub(crate) fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
-        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a hint, which touches no memory and faults on none.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes; // no stable way
-}
-
 /// Positions in a vector, on every instruction set (narrower registers take several).
 pub const LANES: usize = 16;
 /// Vectors in a tile.
@@ -108,6 +95,32 @@ pub struct Tile {
     pub c: *mut f32,
     /// Add to what is in `c` instead of overwriting it.
     pub accumulate: bool,
+    /// What to do meanwhile, where [`Kernels::widens`].
+    pub aside: [Aside; 2],
+}
+
+/// float16 of a file to be widened to pairs of bfloat16, for a later tile: reading the file takes its time, and so do
+/// the products, but not the same units of the CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Aside {
+    /// The numbers.
+    pub from: *const u8,
+    /// Where they go.
+    pub to: *mut u32,
+    /// How many, in chunks of 64 bytes.
+    pub chunks: usize,
+    /// Bytes from here to what will be read soon.
+    pub ahead: usize,
+}
+
+impl Aside {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        from: core::ptr::null(),
+        to: core::ptr::null_mut(),
+        chunks: 0,
+        ahead: 0,
+    };
 }
 
 /// A tile kernel of one width.
@@ -115,7 +128,8 @@ pub struct Tile {
 /// # Safety
 /// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride`, with `n` the kernel's steps, must be
 /// readable for `V * LANES` elements for each step `s`, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
-/// instruction set, and the thread must have called [`Kernels::prepare_thread`].
+/// instruction set, and the thread must have called [`Kernels::prepare_thread`]. With [`Kernels::widens`], `from` must be
+/// readable and `to` writable for the chunks of each [`Aside`].
 pub type TileFn = unsafe fn(&Tile);
 
 /// The tile kernels of an instruction set, and what they ask for.
@@ -129,6 +143,8 @@ pub struct Kernels {
     pub stretch: usize,
     /// Whether rows should stay in the first-level cache while panels pass by, not panels while rows do.
     pub rows_stay: bool,
+    /// Whether tiles do what [`Tile::aside`] says.
+    pub widens: bool,
     /// For 1, 2, 3 and 4 vectors.
     pub tiles: [TileFn; MV],
     prepare: fn(),
@@ -148,6 +164,7 @@ impl Kernels {
             steps: 1,
             stretch: usize::MAX,
             rows_stay: false,
+            widens: false,
             tiles,
             prepare: nothing,
         }

@@ -8,7 +8,7 @@
 //! The instructions have no stable intrinsics; they are written as assembly (Intel's manual, volume 2, "TDPBF16PS",
 //! "TILELOADD", "LDTILECFG").
 
-use super::{Kernels, LANES, MV, PANEL, Tile, TileFn};
+use super::{Aside, Kernels, LANES, MV, PANEL, Tile, TileFn};
 use core::arch::asm;
 use core::arch::x86_64::__cpuid_count;
 use std::cell::Cell;
@@ -26,6 +26,7 @@ pub(super) const BF16: Kernels = Kernels {
     steps: STEPS,
     stretch: 160,
     rows_stay: true,
+    widens: true,
     tiles: TILES,
     prepare: configure_thread,
 };
@@ -115,6 +116,11 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
     unsafe {
         let whole = t.steps / STEPS;
         let mut accumulate = t.accumulate;
+        if whole == 0 {
+            for aside in &t.aside {
+                widen(aside, 0);
+            }
+        }
         if whole > 0 {
             part::<V>(t, whole, accumulate);
             accumulate = true;
@@ -140,6 +146,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
                 a_stride: PANEL,
                 w: w.as_ptr().cast(),
                 w_stride: STEPS,
+                aside: [Aside::NONE; 2],
                 ..*t
             };
             part::<V>(&rest, 1, accumulate);
@@ -159,73 +166,178 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
 unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) {
     // SAFETY: by the caller's word; every block lies inside the tile.
     unsafe {
-        let mut v = 0;
-        while v + 2 <= V {
-            wide(t, v * LANES, blocks, accumulate);
-            v += 2;
+        for v in 0..V / 2 {
+            let aside = &t.aside[v];
+            let meanwhile = blocks.min(aside.chunks / CHUNKS);
+            if accumulate {
+                wide::<true>(t, 2 * v * LANES, blocks, aside, meanwhile);
+            } else {
+                wide::<false>(t, 2 * v * LANES, blocks, aside, meanwhile);
+            }
+            widen(aside, meanwhile * CHUNKS);
         }
-        if v < V {
-            narrow(t, v * LANES, blocks, accumulate);
+        if V <= 2 {
+            widen(&t.aside[1], 0); // there is no second pair of vectors
+        }
+        if V % 2 == 1 {
+            narrow(t, (V - 1) * LANES, blocks, accumulate);
+            widen(&t.aside[V / 2], 0);
         }
     }
 }
 
-/// 32 rows by 32 positions from `position`.
+/// Chunks that are widened beside four products.
+const CHUNKS: usize = 4;
+
+/// What is left of `aside` after `done` chunks.
+///
+/// # Safety
+/// As [`TileFn`].
+unsafe fn widen(aside: &Aside, done: usize) {
+    if done < aside.chunks {
+        // SAFETY: by the caller's word.
+        let (from, to) = unsafe {
+            (
+                core::slice::from_raw_parts(aside.from.add(64 * done), 64 * (aside.chunks - done)),
+                core::slice::from_raw_parts_mut(
+                    aside.to.add(16 * done),
+                    16 * (aside.chunks - done),
+                ),
+            )
+        };
+        super::f16_to_pairs(from, to);
+    }
+}
+
+/// What `wide` keeps in memory, for want of registers.
+#[repr(C)]
+struct Rest {
+    c: *mut f32,
+    meanwhile: usize,
+    others: usize,
+}
+
+/// One step of [`wide`]: four loads, four products, and between them what `$between` lists.
+macro_rules! products {
+    ($a:expr, $b:expr, $c:expr, $d:expr) => {
+        concat!(
+            "mov {at:e}, dword ptr [{offsets}]\n",
+            "lea {at}, [{a} + 4 * {at}]\n",
+            "tileloadd tmm4, [{w} + {w_stride}]\n",
+            "tileloadd tmm6, [{at} + {a_stride}]\n",
+            $a,
+            "tdpbf16ps tmm0, tmm4, tmm6\n",
+            "tileloadd tmm7, [{at} + {a_stride} + 64]\n",
+            $b,
+            "tdpbf16ps tmm1, tmm4, tmm7\n",
+            "tileloadd tmm5, [{w2} + {w_stride}]\n",
+            $c,
+            "tdpbf16ps tmm2, tmm5, tmm6\n",
+            $d,
+            "tdpbf16ps tmm3, tmm5, tmm7\n",
+            "add {w}, 64\n",
+            "add {w2}, 64\n",
+            "add {offsets}, 4\n",
+        )
+    };
+}
+
+/// Widens 32 float16, and asks for what lies `ahead`.
+macro_rules! chunk {
+    ($at:literal) => {
+        concat!(
+            "vcvtph2ps zmm16, ymmword ptr [{from} + ",
+            $at,
+            "]\n",
+            "vcvtph2ps zmm17, ymmword ptr [{from} + ",
+            $at,
+            " + 32]\n",
+            "prefetcht1 [{from} + {ahead} + ",
+            $at,
+            "]\n",
+            "vcvtne2ps2bf16 zmm16, zmm17, zmm16\n",
+            "vmovups zmmword ptr [{to} + ",
+            $at,
+            "], zmm16\n",
+        )
+    };
+}
+
+/// 32 rows by 32 positions from `position`; beside the first `meanwhile` blocks some of `aside`, [`CHUNKS`] each.
 ///
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn wide(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
-    // SAFETY: by the caller's word. The registers are shaped 16 rows of 64 bytes, and every load and store is 16 rows
-    // of 64 bytes at the strides of the tile.
+unsafe fn wide<const ACCUMULATE: bool>(
+    t: &Tile,
+    position: usize,
+    blocks: usize,
+    aside: &Aside,
+    meanwhile: usize,
+) {
+    // SAFETY: by the caller's word. The registers are shaped 16 rows of 64 bytes; every load and store is 16 rows of
+    // 64 bytes at the strides of the tile, or a chunk of `aside`. A prefetch touches no memory.
     unsafe {
+        let rest = Rest {
+            c: t.c.add(position),
+            meanwhile,
+            others: blocks - meanwhile,
+        };
         asm!(
-            "test {accumulate}, {accumulate}",
-            "jz 2f",
-            "tileloadd tmm0, [{c} + {c_stride}]",
-            "tileloadd tmm1, [{c} + {c_stride} + 64]",
-            "tileloadd tmm2, [{c2} + {c_stride}]",
-            "tileloadd tmm3, [{c2} + {c_stride} + 64]",
-            "jmp 3f",
-            "2:",
+            "mov {at}, [{rest}]",
+            "mov {n:e}, {row}",
+            ".if {accumulate}",
+            "tileloadd tmm0, [{at} + {n}]",
+            "tileloadd tmm1, [{at} + {n} + 64]",
+            "tileloadd tmm2, [{at} + {n} + 16 * {row}]",
+            "tileloadd tmm3, [{at} + {n} + 16 * {row} + 64]",
+            ".else",
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
+            ".endif",
+            "mov {n}, [{rest} + 8]",
+            "test {n}, {n}",
+            "jz 3f",
+            "2:",
+            products!(chunk!("0"), chunk!("64"), chunk!("128"), chunk!("192")),
+            "add {from}, 256",
+            "add {to}, 256",
+            "dec {n}",
+            "jnz 2b",
             "3:",
-            "mov {at:e}, dword ptr [{offsets}]",
-            "lea {at}, [{a} + 4 * {at}]",
-            "tileloadd tmm4, [{w} + {w_stride}]",
-            "tileloadd tmm6, [{at} + {a_stride}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{at} + {a_stride} + 64]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{w2} + {w_stride}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {w}, 64",
-            "add {w2}, 64",
-            "add {offsets}, 4",
-            "dec {blocks}",
-            "jnz 3b",
-            "tilestored [{c} + {c_stride}], tmm0",
-            "tilestored [{c} + {c_stride} + 64], tmm1",
-            "tilestored [{c2} + {c_stride}], tmm2",
-            "tilestored [{c2} + {c_stride} + 64], tmm3",
-            accumulate = in(reg) usize::from(accumulate),
-            c = in(reg) t.c.add(position),
-            c2 = in(reg) t.c.add(ROWS * PANEL + position),
-            c_stride = in(reg) 4 * PANEL,
+            "mov {n}, [{rest} + 16]",
+            "test {n}, {n}",
+            "jz 5f",
+            "4:",
+            products!("", "", "", ""),
+            "dec {n}",
+            "jnz 4b",
+            "5:",
+            "mov {at}, [{rest}]",
+            "mov {n:e}, {row}",
+            "tilestored [{at} + {n}], tmm0",
+            "tilestored [{at} + {n} + 64], tmm1",
+            "tilestored [{at} + {n} + 16 * {row}], tmm2",
+            "tilestored [{at} + {n} + 16 * {row} + 64], tmm3",
+            rest = in(reg) &raw const rest,
+            row = const 4 * PANEL,
+            accumulate = const ACCUMULATE as usize,
             w = inout(reg) t.w => _,
             w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
             w_stride = in(reg) 4 * t.w_stride,
             a = in(reg) t.a.add(position),
             offsets = inout(reg) t.offsets => _,
-            at = out(reg) _,
             a_stride = in(reg) 4 * t.a_stride,
-            blocks = inout(reg) blocks => _,
+            from = inout(reg) aside.from => _,
+            to = inout(reg) aside.to => _,
+            ahead = in(reg) aside.ahead,
+            at = out(reg) _,
+            n = out(reg) _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            out("xmm16") _, out("xmm17") _,
             options(nostack),
         );
     }
