@@ -8,7 +8,7 @@
 use half::f16;
 use rayon::prelude::*;
 use std::time::Instant;
-use turbo_kernels::arch::{Aside, PANEL, Tile, kernels};
+use turbo_kernels::arch::{Aside, LANES, PANEL, Tile, kernels};
 use turbo_kernels::{
     Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels, Planes,
 };
@@ -50,6 +50,7 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
                     a: a.as_ptr(),
                     offsets: offsets.as_ptr(),
                     a_stride: PANEL,
+                    a_vector: LANES,
                     w: w.as_ptr(),
                     w_stride: STEPS,
                     c: c.as_mut_ptr(),

@@ -7,7 +7,7 @@ use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::pair;
 use crate::isa::per_isa;
 use crate::math::exp;
-use crate::value::{Context, Panels, Planes, panel_range};
+use crate::value::{Context, Layout, Panels, Planes, panel_range, write_step};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -174,7 +174,10 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
     );
     let (isa, width) = (ctx.isa, kv.width);
     let mut out = Panels::take(ctx, queries.channels, queries.positions, compute);
-    let (panels, out_steps) = (out.panels(), out.steps());
+    if !compute.steps(width).is_multiple_of(Layout::GROUP) {
+        out.layout = Layout::Rows; // so that a head's steps follow each other
+    }
+    let (panels, out_steps, layout) = (out.panels(), out.steps(), out.layout);
     let shared = Shared::new(out.data.as_u32_mut());
     let steps = compute.steps(width);
     let (key_rows, value_rows) = (kv.key_rows, kv.value_rows);
@@ -233,6 +236,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                             a: q.as_ptr(),
                             offsets: offsets.as_ptr(),
                             a_stride: PANEL,
+                            a_vector: LANES,
                             w: w.as_ptr(),
                             w_stride: steps,
                             c: scores[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
@@ -266,6 +270,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                             a: probabilities.as_ptr(),
                             offsets: offsets.as_ptr(),
                             a_stride: PANEL,
+                            a_vector: LANES,
                             w: w.as_ptr(),
                             w_stride: value_steps,
                             c: sums[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
@@ -277,7 +282,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                         unsafe { kernel(&tile) };
                     }
                 }
-                finish(isa, sums, width, &state, dst, compute);
+                finish(isa, sums, width, &state, dst, layout, compute);
             });
         });
     out
@@ -382,27 +387,21 @@ fn softmax_block(
 }
 
 per_isa! {
-fn finish(isa, sums: &[f32], width: usize, state: &Softmax, dst: &mut [u32], compute: Compute) {
+fn finish(isa, sums: &[f32], width: usize, state: &Softmax, dst: &mut [u32], layout: Layout, compute: Compute) {
     let mut inverse = [0f32; PANEL];
     for l in 0..PANEL {
         inverse[l] = 1.0 / state.total[l];
     }
-    match compute {
-        Compute::F32 => {
-            for c in 0..width {
-                for l in 0..PANEL {
-                    dst[c * PANEL + l] = (sums[c * PANEL + l] * inverse[l]).to_bits();
-                }
+    let per = compute.per_step();
+    let mut values = [[0f32; PANEL]; 2];
+    for s in 0..width / per {
+        for i in 0..per {
+            let row = &sums[(s * per + i) * PANEL..][..PANEL];
+            for l in 0..PANEL {
+                values[i][l] = row[l] * inverse[l];
             }
         }
-        Compute::Bf16 => {
-            for s in 0..width / 2 {
-                let (low, high) = (&sums[2 * s * PANEL..][..PANEL], &sums[(2 * s + 1) * PANEL..][..PANEL]);
-                for l in 0..PANEL {
-                    dst[s * PANEL + l] = pair(low[l] * inverse[l], high[l] * inverse[l]);
-                }
-            }
-        }
+        write_step(compute, &values[0], &values[1], layout, s, dst);
     }
 }
 }

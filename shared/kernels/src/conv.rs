@@ -2,10 +2,10 @@
 
 use crate::arch::{Compute, PANEL};
 use crate::buffer::Shared;
-use crate::float::{Matrix, as_f32_mut, pair};
+use crate::float::Matrix;
 use crate::math::Activation;
 use crate::product::Product;
-use crate::value::{Context, Padded, Panels, Planes, Target, segments, store};
+use crate::value::{Context, Layout, Padded, Panels, Planes, Target, segments, store, write_step};
 use crate::winograd;
 
 /// Neighbours of a 3x3 window.
@@ -78,6 +78,7 @@ pub fn conv3x3(
         panel_pitch: None,
         positions: x.height * row,
         pitch: x.pitch,
+        layout: Layout::Rows,
         taps: &taps,
         weights: w,
         parts: 1,
@@ -108,7 +109,7 @@ pub fn gather(
     let taps = window.kernel * window.kernel;
     let [top, _, left, _] = window.padding;
     let (channels, positions) = (x.channels * taps, out_height * out_width);
-    Panels::build(ctx, channels, positions, compute, |range, panel| {
+    Panels::build(ctx, channels, positions, compute, |range, layout, panel| {
         let lanes = range.len();
         let value = |k: usize, lane: usize| -> f32 {
             let (c, tap) = (k / taps, k % taps);
@@ -121,24 +122,16 @@ pub fn gather(
                 0.0
             }
         };
-        for (s, step) in panel.chunks_exact_mut(PANEL).enumerate() {
-            match compute {
-                Compute::F32 => {
-                    for (lane, d) in as_f32_mut(step)[..lanes].iter_mut().enumerate() {
-                        *d = value(s, lane);
-                    }
-                }
-                Compute::Bf16 => {
-                    for (lane, d) in step[..lanes].iter_mut().enumerate() {
-                        let high = if 2 * s + 1 < channels {
-                            value(2 * s + 1, lane)
-                        } else {
-                            0.0
-                        };
-                        *d = pair(value(2 * s, lane), high);
-                    }
+        let per = compute.per_step();
+        let mut values = [[0f32; PANEL]; 2];
+        for s in 0..compute.steps(channels) {
+            for (i, values) in values.iter_mut().enumerate().take(per) {
+                for (lane, v) in values[..lanes].iter_mut().enumerate() {
+                    let k = s * per + i;
+                    *v = if k < channels { value(k, lane) } else { 0.0 };
                 }
             }
+            write_step(compute, &values[0], &values[1], layout, s, panel);
         }
     })
 }

@@ -2,11 +2,11 @@
 
 use crate::arch::{Compute, PANEL};
 use crate::buffer::Shared;
-use crate::float::{Matrix, pair, to_f32};
+use crate::float::{Matrix, to_f32};
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline, gelu};
 use crate::product::Product;
-use crate::value::{Context, Panels, Planes, Target, segments, store};
+use crate::value::{Context, Layout, Panels, Planes, Target, segments, store, write_step};
 use rayon::prelude::*;
 
 /// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
@@ -19,6 +19,7 @@ pub struct Left<'a> {
     data: &'a [u32],
     panel_pitch: Option<usize>,
     step_pitch: usize,
+    layout: Layout,
     channels: usize,
     positions: usize,
     compute: Compute,
@@ -29,7 +30,8 @@ impl<'a> From<&'a Panels> for Left<'a> {
         Self {
             data: x.data.as_u32(),
             panel_pitch: Some(x.steps() * PANEL),
-            step_pitch: PANEL,
+            step_pitch: x.layout.step(),
+            layout: x.layout,
             channels: x.channels,
             positions: x.positions,
             compute: x.compute,
@@ -45,6 +47,7 @@ impl<'a> From<&'a Planes> for Left<'a> {
             data: x.data.as_u32(),
             panel_pitch: None,
             step_pitch: x.pitch,
+            layout: Layout::Rows,
             channels: x.channels,
             positions: x.positions,
             compute: Compute::F32,
@@ -61,6 +64,7 @@ impl Left<'_> {
             panel_pitch: self.panel_pitch,
             positions: self.positions,
             pitch: self.step_pitch,
+            layout: self.layout,
             taps: &[0],
             weights,
             parts,
@@ -155,12 +159,13 @@ pub fn linear_panels<'a>(
     let x = &x.into();
     x.check(w, bias);
     let mut out = Panels::take(ctx, w.rows, x.positions, x.compute);
-    let steps = out.steps();
+    let (steps, layout) = (out.steps(), out.layout);
     let shared = Shared::new(out.data.as_u32_mut());
     x.product(ctx, w, 1).run(|rows, panel, sums| {
         let compute = x.compute;
         let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
-        // SAFETY: units of rows are even, so no other thread writes these steps of this panel.
+        // SAFETY: units of rows are even, and whole groups of steps where the layout has groups, so no other thread
+        // writes this range of this panel.
         let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
         store_panel(
             ctx.isa,
@@ -169,6 +174,7 @@ pub fn linear_panels<'a>(
             bias.map(|b| &b[rows]),
             activation,
             compute,
+            layout,
             dst,
         );
     });
@@ -186,7 +192,7 @@ pub fn linear_geglu<'a>(
     x.check(w, bias);
     let half = w.rows / 2;
     let mut out = Panels::take(ctx, half, x.positions, x.compute);
-    let steps = out.steps();
+    let (steps, layout) = (out.steps(), out.layout);
     let shared = Shared::new(out.data.as_u32_mut());
     x.product(ctx, w, 2).run(|rows, panel, sums| {
         let compute = x.compute;
@@ -194,31 +200,15 @@ pub fn linear_geglu<'a>(
         // SAFETY: as in `linear_panels`.
         let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
         let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
-        store_geglu(ctx.isa, sums, rows.len(), bias, compute, dst);
+        store_geglu(ctx.isa, sums, rows.len(), bias, compute, layout, dst);
     });
     out
 }
 
-#[inline(always)]
-fn write_step(compute: Compute, low: &[f32; PANEL], high: &[f32; PANEL], dst: &mut [u32]) {
-    match compute {
-        Compute::F32 => {
-            for (d, v) in dst.iter_mut().zip(low) {
-                *d = v.to_bits();
-            }
-        }
-        Compute::Bf16 => {
-            for ((d, a), b) in dst.iter_mut().zip(low).zip(high) {
-                *d = pair(*a, *b);
-            }
-        }
-    }
-}
-
 per_isa! {
-fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activation, compute: Compute, dst: &mut [u32]) {
+fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activation, compute: Compute, layout: Layout, dst: &mut [u32]) {
     let per = compute.per_step();
-    for (s, dst) in dst.chunks_exact_mut(PANEL).enumerate() {
+    for s in 0..compute.steps(rows) {
         let mut values = [[0f32; PANEL]; 2];
         for i in 0..per.min(rows - s * per) {
             let r = s * per + i;
@@ -228,17 +218,17 @@ fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activa
             }
             activate_inline(&mut values[i], act);
         }
-        write_step(compute, &values[0], &values[1], dst);
+        write_step(compute, &values[0], &values[1], layout, s, dst);
     }
 }
 }
 
 per_isa! {
-fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, compute: Compute, dst: &mut [u32]) {
+fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, compute: Compute, layout: Layout, dst: &mut [u32]) {
     let per = compute.per_step();
     // Sums are `[value, gate][rows of the task][PANEL]`.
     let gates = &sums[sums.len() / 2..];
-    for (s, dst) in dst.chunks_exact_mut(PANEL).enumerate() {
+    for s in 0..compute.steps(rows) {
         let mut values = [[0f32; PANEL]; 2];
         for i in 0..per.min(rows - s * per) {
             let r = s * per + i;
@@ -249,7 +239,7 @@ fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, c
                 *o = (*v + bv) * gelu(*g + bg);
             }
         }
-        write_step(compute, &values[0], &values[1], dst);
+        write_step(compute, &values[0], &values[1], layout, s, dst);
     }
 }
 }

@@ -1,10 +1,9 @@
 //! Layer norm and group norm, straight into the operand of the layer that follows.
 
 use crate::arch::{Compute, PANEL};
-use crate::float::pair;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate};
-use crate::value::{Context, Padded, Panels, Planes};
+use crate::value::{Context, Layout, Padded, Panels, Planes, write_step};
 use rayon::prelude::*;
 
 /// Normalises the channels of each position: `(x - mean) / sqrt(variance + eps) * weight + bias`.
@@ -20,26 +19,33 @@ pub fn layer_norm(
     compute: Compute,
 ) -> Panels {
     assert!(weight.len() == x.channels && bias.len() == x.channels);
-    Panels::build(ctx, x.channels, x.positions, compute, |range, panel| {
-        layer_norm_panel(
-            ctx.isa,
-            x.data(),
-            x.pitch,
-            range.start,
-            range.len(),
-            weight,
-            bias,
-            eps,
-            panel,
-            compute,
-        );
-    })
+    Panels::build(
+        ctx,
+        x.channels,
+        x.positions,
+        compute,
+        |range, layout, panel| {
+            layer_norm_panel(
+                ctx.isa,
+                x.data(),
+                x.pitch,
+                range.start,
+                range.len(),
+                weight,
+                bias,
+                eps,
+                panel,
+                layout,
+                compute,
+            );
+        },
+    )
 }
 
 per_isa! {
 fn layer_norm_panel(
     isa, x: &[f32], pitch: usize, start: usize, len: usize, weight: &[f32], bias: &[f32], eps: f32,
-    panel: &mut [u32], compute: Compute,
+    panel: &mut [u32], layout: Layout, compute: Compute,
 ) {
     let channels = weight.len();
     let n = channels as f32;
@@ -62,33 +68,21 @@ fn layer_norm_panel(
     for s in &mut scale {
         *s = 1.0 / (*s / n + eps).sqrt();
     }
-    let normed = |c: usize, l: usize, v: f32| (v - mean[l]) * scale[l] * weight[c] + bias[c];
-    match compute {
-        Compute::F32 => {
-            for c in 0..channels {
+    let per = compute.per_step();
+    let mut values = [[0f32; PANEL]; 2];
+    for s in 0..compute.steps(channels) {
+        for i in 0..per {
+            let c = s * per + i;
+            if c < channels {
                 let row = &x[c * pitch + start..][..len];
-                let dst = &mut panel[c * PANEL..][..len];
                 for l in 0..len {
-                    dst[l] = normed(c, l, row[l]).to_bits();
+                    values[i][l] = (row[l] - mean[l]) * scale[l] * weight[c] + bias[c];
                 }
+            } else {
+                values[i][..len].fill(0.0);
             }
         }
-        Compute::Bf16 => {
-            for c in (0..channels).step_by(2) {
-                let low = &x[c * pitch + start..][..len];
-                let dst = &mut panel[c / 2 * PANEL..][..len];
-                if c + 1 < channels {
-                    let high = &x[(c + 1) * pitch + start..][..len];
-                    for l in 0..len {
-                        dst[l] = pair(normed(c, l, low[l]), normed(c + 1, l, high[l]));
-                    }
-                } else {
-                    for l in 0..len {
-                        dst[l] = pair(normed(c, l, low[l]), 0.0);
-                    }
-                }
-            }
-        }
+        write_step(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }
@@ -152,19 +146,26 @@ impl GroupNorm {
 
     /// Normalises into the operand of a linear layer.
     pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
-        Panels::build(ctx, x.channels, x.positions, compute, |range, panel| {
-            scale_panel(
-                ctx.isa,
-                x.data(),
-                x.pitch,
-                range.start,
-                range.len(),
-                &self.scale,
-                &self.shift,
-                panel,
-                compute,
-            );
-        })
+        Panels::build(
+            ctx,
+            x.channels,
+            x.positions,
+            compute,
+            |range, layout, panel| {
+                scale_panel(
+                    ctx.isa,
+                    x.data(),
+                    x.pitch,
+                    range.start,
+                    range.len(),
+                    &self.scale,
+                    &self.shift,
+                    panel,
+                    layout,
+                    compute,
+                );
+            },
+        )
     }
 
     /// Normalises into the operand of a 3x3 convolution.
@@ -238,10 +239,10 @@ fn scale_row(isa, x: &[f32], scale: f32, shift: f32, out: &mut [f32]) {
 per_isa! {
 fn scale_panel(
     isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: &[f32], shift: &[f32], panel: &mut [u32],
-    compute: Compute,
+    layout: Layout, compute: Compute,
 ) {
     let per = compute.per_step();
-    for (s, dst) in panel.chunks_exact_mut(PANEL).enumerate() {
+    for s in 0..compute.steps(scale.len()) {
         let mut values = [[0f32; PANEL]; 2];
         for i in 0..per.min(scale.len() - s * per) {
             let c = s * per + i;
@@ -249,18 +250,7 @@ fn scale_panel(
                 *o = *v * scale[c] + shift[c];
             }
         }
-        match compute {
-            Compute::F32 => {
-                for (d, v) in dst.iter_mut().zip(&values[0]) {
-                    *d = v.to_bits();
-                }
-            }
-            Compute::Bf16 => {
-                for ((d, a), b) in dst.iter_mut().zip(&values[0]).zip(&values[1]) {
-                    *d = pair(*a, *b);
-                }
-            }
-        }
+        write_step(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }

@@ -9,7 +9,7 @@ use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kerne
 use crate::buffer::with_scratch;
 use crate::float::{Float, Matrix, to_steps};
 use crate::isa::Isa;
-use crate::value::panel_range;
+use crate::value::{Layout, panel_range};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -35,6 +35,8 @@ pub(crate) struct Product<'a> {
     pub positions: usize,
     /// Elements from one step to the next, or for a convolution from one channel, or pair, to the next.
     pub pitch: usize,
+    /// How the vectors of a step lie, and groups of steps.
+    pub layout: Layout,
     /// Neighbours of a position that a convolution asks for, as distances from it; for a linear layer itself, `[0]`.
     pub taps: &'a [usize],
     /// The other operand, where the file has it, `[rows][channel][tap]`.
@@ -104,10 +106,10 @@ impl Product<'_> {
         let panels = self.positions.div_ceil(PANEL);
         let offsets = self.offsets(&kernels);
         let farthest =
-            (self.channel_steps() - 1) * self.pitch + self.taps.iter().max().unwrap_or(&0);
+            self.step_at(self.channel_steps() - 1) + self.taps.iter().max().unwrap_or(&0);
         let end = |panel| {
-            let width = panel_range(self.positions, panel).len();
-            self.begin(panel) + farthest + width.next_multiple_of(LANES)
+            let vectors = panel_range(self.positions, panel).len().div_ceil(LANES);
+            self.begin(panel) + farthest + (vectors - 1) * self.layout.vector() + LANES
         };
         assert!(
             (0..panels).all(|panel| end(panel) <= self.a.len()),
@@ -156,11 +158,18 @@ impl Product<'_> {
         (0..self.channel_steps())
             .step_by(kernels.steps)
             .flat_map(|s| {
-                self.taps
-                    .iter()
-                    .map(move |tap| (s * self.pitch + tap) as u32)
+                let at = self.step_at(s);
+                self.taps.iter().map(move |tap| (at + tap) as u32)
             })
             .collect()
+    }
+
+    /// Where a step of the channels lies.
+    fn step_at(&self, step: usize) -> usize {
+        match self.layout {
+            Layout::Rows => step * self.pitch,
+            Layout::Tiles => self.layout.at(step),
+        }
     }
 
     /// Steps of a block: whole windows of whole tiles.
@@ -309,6 +318,7 @@ impl Product<'_> {
                                 a: self.a[self.begin(panel)..].as_ptr(),
                                 offsets: offsets[start / kernels.steps..].as_ptr(),
                                 a_stride: self.pitch,
+                                a_vector: self.layout.vector(),
                                 w: w[r * stride + start - steps.start..].as_ptr(),
                                 w_stride: stride,
                                 c: c[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),

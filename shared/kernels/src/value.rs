@@ -3,7 +3,7 @@
 //! Everything is channel by channel, positions (tokens or pixels) side by side, so that every vector instruction
 //! works on sixteen positions and every reduction over channels is a plain sum of vectors.
 
-use crate::arch::{Compute, LANES, MV, PANEL};
+use crate::arch::{Compute, Kernels, LANES, MV, PANEL, kernels};
 use crate::buffer::{Buffer, Pool, Shared};
 use crate::float::pair;
 use crate::isa::{Isa, per_isa};
@@ -147,10 +147,88 @@ impl Planes {
     }
 }
 
-/// Left operand of a matrix product: panels of [`PANEL`] positions, each `[steps, PANEL]`.
+/// How the steps of a panel lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[steps, PANEL]`.
+    Rows,
+    /// `[groups of steps, MV, steps of a group, LANES]`: what a tile register takes lies together.
+    Tiles,
+}
+
+impl Layout {
+    /// Steps of a group.
+    pub(crate) const GROUP: usize = 16;
+
+    /// The one that suits kernels, for so many steps.
+    pub(crate) fn of(kernels: &Kernels, steps: usize) -> Self {
+        if kernels.steps == Self::GROUP && steps.is_multiple_of(Self::GROUP) {
+            Self::Tiles
+        } else {
+            Self::Rows
+        }
+    }
+
+    /// Where the first vector of a step lies.
+    #[inline(always)]
+    pub(crate) fn at(self, step: usize) -> usize {
+        match self {
+            Self::Rows => step * PANEL,
+            Self::Tiles => step / Self::GROUP * Self::GROUP * PANEL + step % Self::GROUP * LANES,
+        }
+    }
+
+    /// Elements from one vector of a step to the next.
+    #[inline(always)]
+    pub(crate) fn vector(self) -> usize {
+        match self {
+            Self::Rows => LANES,
+            Self::Tiles => Self::GROUP * LANES,
+        }
+    }
+
+    /// Elements from one step of a group to the next.
+    pub(crate) fn step(self) -> usize {
+        match self {
+            Self::Rows => PANEL,
+            Self::Tiles => LANES,
+        }
+    }
+}
+
+/// Writes a step of a panel: `low`, or pairs of `low` and `high`.
+#[inline(always)]
+pub(crate) fn write_step(
+    compute: Compute,
+    low: &[f32; PANEL],
+    high: &[f32; PANEL],
+    layout: Layout,
+    step: usize,
+    panel: &mut [u32],
+) {
+    for v in 0..MV {
+        let out = &mut panel[layout.at(step) + v * layout.vector()..][..LANES];
+        let (low, high) = (&low[v * LANES..][..LANES], &high[v * LANES..][..LANES]);
+        match compute {
+            Compute::F32 => {
+                for l in 0..LANES {
+                    out[l] = low[l].to_bits();
+                }
+            }
+            Compute::Bf16 => {
+                for l in 0..LANES {
+                    out[l] = pair(low[l], high[l]);
+                }
+            }
+        }
+    }
+}
+
+/// Left operand of a matrix product: panels of [`PANEL`] positions.
 #[derive(Debug)]
 pub struct Panels {
     pub(crate) data: Buffer,
+    pub(crate) layout: Layout,
     /// Inputs of each position.
     pub channels: usize,
     /// Positions that mean something.
@@ -162,9 +240,10 @@ pub struct Panels {
 impl Panels {
     /// Room for an operand.
     pub fn take(ctx: &Context, channels: usize, positions: usize, compute: Compute) -> Self {
-        let len = positions.div_ceil(PANEL) * compute.steps(channels) * PANEL;
+        let steps = compute.steps(channels);
         Self {
-            data: ctx.pool.take(len),
+            data: ctx.pool.take(positions.div_ceil(PANEL) * steps * PANEL),
+            layout: Layout::of(&kernels(ctx.isa, compute), steps),
             channels,
             positions,
             compute,
@@ -186,44 +265,54 @@ impl Panels {
         let mut out = Planes::take(ctx, self.channels, self.positions);
         let (bits, steps, compute) = (self.data.as_u32(), self.steps(), self.compute);
         out.for_each_channel(|c, row| {
+            let at = self.layout.at(c / compute.per_step());
             for p in 0..self.panels() {
                 let chunk = &mut row[panel_range(self.positions, p)];
-                let step = &bits[(p * steps + c / compute.per_step()) * PANEL..][..chunk.len()];
-                unpack_row(step, c, compute, chunk);
+                let panel = &bits[p * steps * PANEL + at..];
+                for (v, chunk) in chunk.chunks_mut(LANES).enumerate() {
+                    let vector = &panel[v * self.layout.vector()..][..chunk.len()];
+                    unpack_row(vector, c, compute, chunk);
+                }
             }
         });
         out
     }
 
-    /// Builds an operand panel by panel. `fill(positions, out)` writes one, `[steps, PANEL]`.
+    /// Builds an operand panel by panel. `fill(positions, layout, out)` writes one.
     pub(crate) fn build(
         ctx: &Context,
         channels: usize,
         positions: usize,
         compute: Compute,
-        fill: impl Fn(Range<usize>, &mut [u32]) + Sync,
+        fill: impl Fn(Range<usize>, Layout, &mut [u32]) + Sync,
     ) -> Self {
         let mut out = Self::take(ctx, channels, positions, compute);
-        let steps = out.steps();
+        let (steps, layout) = (out.steps(), out.layout);
         out.data
             .as_u32_mut()
             .par_chunks_mut(steps * PANEL)
             .enumerate()
-            .for_each(|(p, panel)| fill(panel_range(positions, p), panel));
+            .for_each(|(p, panel)| fill(panel_range(positions, p), layout, panel));
         out
     }
 
     /// Packs floats.
     pub fn pack(ctx: &Context, x: &Planes, compute: Compute) -> Self {
-        Self::build(ctx, x.channels, x.positions, compute, |range, panel| {
+        let Planes {
+            channels,
+            positions,
+            pitch,
+            ..
+        } = *x;
+        Self::build(ctx, channels, positions, compute, |range, layout, panel| {
             pack_panel(
                 ctx.isa,
                 x.data(),
-                x.pitch,
-                x.channels,
-                range.start,
-                range.len(),
+                pitch,
+                channels,
+                range,
                 panel,
+                layout,
                 compute,
             );
         })
@@ -231,33 +320,24 @@ impl Panels {
 }
 
 per_isa! {
-/// One panel: `len` positions from `start` of every row.
-fn pack_panel(isa, x: &[f32], pitch: usize, channels: usize, start: usize, len: usize, panel: &mut [u32], compute: Compute) {
-    match compute {
-        Compute::F32 => {
-            for c in 0..channels {
-                let row = &x[c * pitch + start..][..len];
-                for (d, s) in panel[c * PANEL..][..len].iter_mut().zip(row) {
-                    *d = s.to_bits();
-                }
+/// One panel: the positions of `range` of every row.
+fn pack_panel(
+    isa, x: &[f32], pitch: usize, channels: usize, range: Range<usize>, panel: &mut [u32], layout: Layout,
+    compute: Compute,
+) {
+    let per = compute.per_step();
+    let mut values = [[0f32; PANEL]; 2];
+    for s in 0..compute.steps(channels) {
+        for i in 0..per {
+            let c = s * per + i;
+            let row = &mut values[i][..range.len()];
+            if c < channels {
+                row.copy_from_slice(&x[c * pitch + range.start..][..range.len()]);
+            } else {
+                row.fill(0.0);
             }
         }
-        Compute::Bf16 => {
-            for c in (0..channels).step_by(2) {
-                let dst = &mut panel[c / 2 * PANEL..][..len];
-                let low = &x[c * pitch + start..][..len];
-                if c + 1 < channels {
-                    let high = &x[(c + 1) * pitch + start..][..len];
-                    for ((d, a), b) in dst.iter_mut().zip(low).zip(high) {
-                        *d = pair(*a, *b);
-                    }
-                } else {
-                    for (d, a) in dst.iter_mut().zip(low) {
-                        *d = pair(*a, 0.0);
-                    }
-                }
-            }
-        }
+        write_step(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }

@@ -100,6 +100,7 @@ pub(crate) fn conv3x3(
                                         .cast(),
                                     offsets: offsets.as_ptr(),
                                     a_stride: PANEL,
+                                    a_vector: LANES,
                                     w: w.as_ptr().cast(),
                                     w_stride: channels,
                                     c: sums[point * SUMS_PITCH + r * PANEL..][..NR * PANEL]

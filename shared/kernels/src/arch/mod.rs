@@ -87,6 +87,8 @@ pub struct Tile {
     pub offsets: *const u32,
     /// Elements from one of these steps to the next.
     pub a_stride: usize,
+    /// Elements from one vector of a step to the next; only kernels of several steps take others than [`LANES`].
+    pub a_vector: usize,
     /// First weight row, a step after the other.
     pub w: *const u32,
     /// Elements from one weight row to the next.
@@ -126,8 +128,8 @@ impl Aside {
 /// A tile kernel of one width.
 ///
 /// # Safety
-/// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride`, with `n` the kernel's steps, must be
-/// readable for `V * LANES` elements for each step `s`, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
+/// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride + v * a_vector`, with `n` the kernel's
+/// steps, must be readable for [`LANES`] elements for each step `s` and vector `v`, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
 /// instruction set, and the thread must have called [`Kernels::prepare_thread`]. With [`Kernels::widens`], `from` must be
 /// readable and `to` writable for the chunks of each [`Aside`].
 pub type TileFn = unsafe fn(&Tile);

@@ -132,7 +132,10 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
             let mut a = [[0u32; PANEL]; STEPS];
             for (s, row) in a.iter_mut().enumerate().take(rest) {
                 let from = t.a.add(*t.offsets.add(whole) as usize + s * t.a_stride);
-                from.copy_to_nonoverlapping(row.as_mut_ptr(), V * LANES);
+                for v in 0..V {
+                    from.add(v * t.a_vector)
+                        .copy_to_nonoverlapping(row.as_mut_ptr().add(v * LANES), LANES);
+                }
             }
             let mut w = [[0u32; STEPS]; 2 * ROWS];
             for (r, row) in w.iter_mut().enumerate() {
@@ -144,6 +147,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
                 a: a.as_ptr().cast(),
                 offsets: &raw const ZERO,
                 a_stride: PANEL,
+                a_vector: LANES,
                 w: w.as_ptr().cast(),
                 w_stride: STEPS,
                 aside: [Aside::NONE; 2],
@@ -170,9 +174,9 @@ unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) {
             let aside = &t.aside[v];
             let meanwhile = blocks.min(aside.chunks / CHUNKS);
             if accumulate {
-                wide::<true>(t, 2 * v * LANES, blocks, aside, meanwhile);
+                wide::<true>(t, 2 * v, blocks, aside, meanwhile);
             } else {
-                wide::<false>(t, 2 * v * LANES, blocks, aside, meanwhile);
+                wide::<false>(t, 2 * v, blocks, aside, meanwhile);
             }
             widen(aside, meanwhile * CHUNKS);
         }
@@ -180,7 +184,7 @@ unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) {
             widen(&t.aside[1], 0); // there is no second pair of vectors
         }
         if V % 2 == 1 {
-            narrow(t, (V - 1) * LANES, blocks, accumulate);
+            narrow(t, V - 1, blocks, accumulate);
             widen(&t.aside[V / 2], 0);
         }
     }
@@ -215,6 +219,8 @@ struct Rest {
     c: *mut f32,
     meanwhile: usize,
     others: usize,
+    /// In bytes.
+    a_vector: usize,
 }
 
 /// One step of [`wide`]: four loads, four products, and between them what `$between` lists.
@@ -227,7 +233,8 @@ macro_rules! products {
             "tileloadd tmm6, [{at} + {a_stride}]\n",
             $a,
             "tdpbf16ps tmm0, tmm4, tmm6\n",
-            "tileloadd tmm7, [{at} + {a_stride} + 64]\n",
+            "add {at}, [{rest} + 24]\n",
+            "tileloadd tmm7, [{at} + {a_stride}]\n",
             $b,
             "tdpbf16ps tmm1, tmm4, tmm7\n",
             "tileloadd tmm5, [{w2} + {w_stride}]\n",
@@ -263,14 +270,14 @@ macro_rules! chunk {
     };
 }
 
-/// 32 rows by 32 positions from `position`; beside the first `meanwhile` blocks some of `aside`, [`CHUNKS`] each.
+/// 32 rows by 32 positions from `vector`; beside the first `meanwhile` blocks some of `aside`, [`CHUNKS`] each.
 ///
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
 unsafe fn wide<const ACCUMULATE: bool>(
     t: &Tile,
-    position: usize,
+    vector: usize,
     blocks: usize,
     aside: &Aside,
     meanwhile: usize,
@@ -279,9 +286,10 @@ unsafe fn wide<const ACCUMULATE: bool>(
     // 64 bytes at the strides of the tile, or a chunk of `aside`. A prefetch touches no memory.
     unsafe {
         let rest = Rest {
-            c: t.c.add(position),
+            c: t.c.add(vector * LANES),
             meanwhile,
             others: blocks - meanwhile,
+            a_vector: 4 * t.a_vector,
         };
         asm!(
             "mov {at}, [{rest}]",
@@ -327,7 +335,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
             w = inout(reg) t.w => _,
             w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
             w_stride = in(reg) 4 * t.w_stride,
-            a = in(reg) t.a.add(position),
+            a = in(reg) t.a.add(vector * t.a_vector),
             offsets = inout(reg) t.offsets => _,
             a_stride = in(reg) 4 * t.a_stride,
             from = inout(reg) aside.from => _,
@@ -343,12 +351,12 @@ unsafe fn wide<const ACCUMULATE: bool>(
     }
 }
 
-/// 32 rows by 16 positions from `position`.
+/// 32 rows by 16 positions from `vector`.
 ///
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn narrow(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
+unsafe fn narrow(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
     // SAFETY: as in `wide`.
     unsafe {
         asm!(
@@ -376,13 +384,13 @@ unsafe fn narrow(t: &Tile, position: usize, blocks: usize, accumulate: bool) {
             "tilestored [{c} + {c_stride}], tmm0",
             "tilestored [{c2} + {c_stride}], tmm2",
             accumulate = in(reg) usize::from(accumulate),
-            c = in(reg) t.c.add(position),
-            c2 = in(reg) t.c.add(ROWS * PANEL + position),
+            c = in(reg) t.c.add(vector * LANES),
+            c2 = in(reg) t.c.add(ROWS * PANEL + vector * LANES),
             c_stride = in(reg) 4 * PANEL,
             w = inout(reg) t.w => _,
             w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
             w_stride = in(reg) 4 * t.w_stride,
-            a = in(reg) t.a.add(position),
+            a = in(reg) t.a.add(vector * t.a_vector),
             offsets = inout(reg) t.offsets => _,
             at = out(reg) _,
             a_stride = in(reg) 4 * t.a_stride,
