@@ -147,6 +147,10 @@ pub fn to_f32(isa: Isa, float: Float, src: &[u8], dst: &mut [f32]) {
             if isa >= Isa::Avx2 {
                 return crate::arch::f16_to_f32(isa, src, dst);
             }
+            #[cfg(target_arch = "aarch64")]
+            if isa == Isa::Neon {
+                return crate::arch::f16_to_f32(src, dst);
+            }
             f16_plain(isa, src, dst);
         }
     }

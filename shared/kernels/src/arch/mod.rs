@@ -8,11 +8,15 @@ use crate::Isa;
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_half;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64_half;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon_half::f16_to_f32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_half::{f16_to_f32, f16_to_pairs};
 
@@ -26,16 +30,16 @@ pub(crate) fn interleave(row: &[u32], count: usize, taps: usize, out: &mut [u32]
             0
         }
     };
-    let whole = count / (2 * taps);
     #[cfg(target_arch = "x86_64")]
     let whole = if taps == 9 && Isa::Avx512Bf16.is_available() {
+        let whole = count / (2 * taps);
         x86_64_half::interleave_9(row, &mut out[..whole * taps]);
         whole
     } else {
         0
     };
     #[cfg(not(target_arch = "x86_64"))]
-    let whole = 0 * whole;
+    let whole = 0;
     for (p, dst) in out.chunks_exact_mut(taps).enumerate().skip(whole) {
         for (t, d) in dst.iter_mut().enumerate() {
             *d = at(2 * p * taps + t) | (at((2 * p + 1) * taps + t) << 16);
