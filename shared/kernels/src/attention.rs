@@ -4,7 +4,7 @@
 
 use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, kernels};
 use crate::buffer::{Buffer, Shared, with_scratch};
-use crate::float::pair;
+use crate::float::{pair, pairs};
 use crate::isa::per_isa;
 use crate::math::exp;
 use crate::value::{Context, Layout, Panels, Planes, panel_range, write_step};
@@ -345,7 +345,7 @@ fn softmax_block(
     if !first && max != state.max {
         let mut shrink = [0f32; PANEL];
         for l in 0..PANEL {
-            shrink[l] = exp(state.max[l] - max[l]);
+            shrink[l] = exp::<LEVEL>(state.max[l] - max[l]);
             state.total[l] *= shrink[l];
         }
         for row in sums.chunks_exact_mut(PANEL) {
@@ -364,7 +364,7 @@ fn softmax_block(
                 let row: &[f32; PANEL] = scores[j * PANEL..][..PANEL].try_into().expect("a row of a panel");
                 for l in 0..PANEL {
                     // `exp` does not reach zero, which a hidden key needs.
-                    let e = exp(row[l] - max[l]);
+                    let e = exp::<LEVEL>(row[l] - max[l]);
                     values[i][l] = if row[l] == f32::NEG_INFINITY { 0.0 } else { e };
                     state.total[l] += values[i][l];
                 }
@@ -377,8 +377,8 @@ fn softmax_block(
                 }
             }
             Compute::Bf16 => {
-                for l in 0..PANEL {
-                    dst[l] = pair(values[0][l], values[1][l]);
+                for l in (0..PANEL).step_by(LANES) {
+                    pairs::<LEVEL>(&values[0][l..], &values[1][l..], &mut dst[l..l + LANES]);
                 }
             }
         }
@@ -401,7 +401,7 @@ fn finish(isa, sums: &[f32], width: usize, state: &Softmax, dst: &mut [u32], lay
                 values[i][l] = row[l] * inverse[l];
             }
         }
-        write_step(compute, &values[0], &values[1], layout, s, dst);
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, dst);
     }
 }
 }

@@ -3,6 +3,7 @@
 use crate::arch::{Compute, PANEL};
 use crate::buffer::Shared;
 use crate::float::Matrix;
+use crate::isa::PLAIN;
 use crate::math::Activation;
 use crate::product::Product;
 use crate::value::{Context, Layout, Padded, Panels, Planes, Target, segments, store, write_step};
@@ -131,7 +132,7 @@ pub fn gather(
                     *v = if k < channels { value(k, lane) } else { 0.0 };
                 }
             }
-            write_step(compute, &values[0], &values[1], layout, s, panel);
+            write_step::<PLAIN>(compute, &values[0], &values[1], layout, s, panel);
         }
     })
 }

@@ -1,6 +1,8 @@
 //! Weights as the file holds them, and their way into the type of the products.
 
-use crate::arch::Compute;
+use crate::arch::{Compute, LANES};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::BF16;
 use crate::isa::{Isa, per_isa};
 
 /// How a number is stored in a file, little-endian.
@@ -82,6 +84,21 @@ pub(crate) fn pair(a: f32, b: f32) -> u32 {
     to_bf16(a) | (to_bf16(b) << 16)
 }
 
+/// A vector of such elements.
+#[inline(always)]
+pub(crate) fn pairs<const LEVEL: u8>(a: &[f32], b: &[f32], out: &mut [u32]) {
+    let (a, b, out) = (&a[..LANES], &b[..LANES], &mut out[..LANES]);
+    #[cfg(target_arch = "x86_64")]
+    if LEVEL >= BF16 {
+        // SAFETY: a body of `per_isa!` has this level only where the CPU has AVX-512 BF16; the slices were cut to size.
+        unsafe { crate::arch::pairs_16(a.as_ptr(), b.as_ptr(), out.as_mut_ptr()) };
+        return;
+    }
+    for l in 0..LANES {
+        out[l] = pair(a[l], b[l]);
+    }
+}
+
 #[inline(always)]
 fn f16_to_f32(h: u16) -> f32 {
     let h = u32::from(h);
@@ -146,6 +163,10 @@ pub fn to_f32(isa: Isa, float: Float, src: &[u8], dst: &mut [f32]) {
             #[cfg(target_arch = "x86_64")]
             if isa >= Isa::Avx2 {
                 return crate::arch::f16_to_f32(isa, src, dst);
+            }
+            #[cfg(target_arch = "aarch64")]
+            if isa == Isa::Neon {
+                return crate::arch::f16_to_f32(src, dst);
             }
             f16_plain(isa, src, dst);
         }

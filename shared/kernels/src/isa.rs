@@ -115,32 +115,49 @@ impl Isa {
     }
 }
 
+/// What the body of a `per_isa!` may count on: nothing.
+pub(crate) const PLAIN: u8 = 0;
+/// A multiplication and an addition are one instruction.
+pub(crate) const FMA: u8 = 1;
+/// That, and two floats become a pair of bfloat16 in one.
+pub(crate) const BF16: u8 = 2;
+
 /// Compiles one body for every instruction set and picks at run time.
 ///
 /// The body is ordinary Rust: plain loops that the compiler turns into vectors of the width at hand. It must be
-/// free of closures that capture loop state, since those do not inherit the target features.
+/// free of closures that capture loop state, since those do not inherit the target features. `LEVEL` says what it may
+/// count on, for those it calls.
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($isa:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
         $vis fn $name($isa: $crate::Isa $(, $arg: $ty)*) $(-> $ret)? {
             #[inline(always)]
-            fn body($($arg: $ty),*) $(-> $ret)? $body
+            #[allow(clippy::extra_unused_type_parameters)]
+            fn body<const LEVEL: u8>($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+            fn avx512_bf16($($arg: $ty),*) $(-> $ret)? { body::<{ $crate::isa::BF16 }>($($arg),*) }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-            fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            fn avx512($($arg: $ty),*) $(-> $ret)? { body::<{ $crate::isa::FMA }>($($arg),*) }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c")]
-            fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            fn avx2($($arg: $ty),*) $(-> $ret)? { body::<{ $crate::isa::FMA }>($($arg),*) }
             debug_assert!($isa.is_available());
             match $isa {
                 // SAFETY: an `Isa` is used only where `is_available` says that this CPU has it.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 | $crate::Isa::Avx512Bf16 | $crate::Isa::Avx512Amx => unsafe { avx512($($arg),*) },
+                $crate::Isa::Avx512Bf16 | $crate::Isa::Avx512Amx => unsafe { avx512_bf16($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body($($arg),*),
+                #[cfg(target_arch = "aarch64")]
+                $crate::Isa::Neon => body::<{ $crate::isa::FMA }>($($arg),*),
+                _ => body::<{ $crate::isa::PLAIN }>($($arg),*),
             }
         }
     };

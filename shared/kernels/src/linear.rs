@@ -216,9 +216,9 @@ fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activa
             for (v, c) in values[i].iter_mut().zip(&sums[r * PANEL..][..PANEL]) {
                 *v = *c + b;
             }
-            activate_inline(&mut values[i], act);
+            activate_inline::<LEVEL>(&mut values[i], act);
         }
-        write_step(compute, &values[0], &values[1], layout, s, dst);
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, dst);
     }
 }
 }
@@ -236,10 +236,10 @@ fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, c
             let value = &sums[r * PANEL..][..PANEL];
             let gate = &gates[r * PANEL..][..PANEL];
             for ((o, v), g) in values[i].iter_mut().zip(value).zip(gate) {
-                *o = (*v + bv) * gelu(*g + bg);
+                *o = (*v + bv) * gelu::<LEVEL>(*g + bg);
             }
         }
-        write_step(compute, &values[0], &values[1], layout, s, dst);
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, dst);
     }
 }
 }

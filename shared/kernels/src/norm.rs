@@ -82,7 +82,7 @@ fn layer_norm_panel(
                 values[i][..len].fill(0.0);
             }
         }
-        write_step(compute, &values[0], &values[1], layout, s, panel);
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }
@@ -250,7 +250,7 @@ fn scale_panel(
                 *o = *v * scale[c] + shift[c];
             }
         }
-        write_step(compute, &values[0], &values[1], layout, s, panel);
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }

@@ -5,7 +5,7 @@
 
 use crate::arch::{Compute, Kernels, LANES, MV, PANEL, kernels};
 use crate::buffer::{Buffer, Pool, Shared};
-use crate::float::pair;
+use crate::float::{pair, pairs};
 use crate::isa::{Isa, per_isa};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -198,7 +198,7 @@ impl Layout {
 
 /// Writes a step of a panel: `low`, or pairs of `low` and `high`.
 #[inline(always)]
-pub(crate) fn write_step(
+pub(crate) fn write_step<const LEVEL: u8>(
     compute: Compute,
     low: &[f32; PANEL],
     high: &[f32; PANEL],
@@ -215,11 +215,7 @@ pub(crate) fn write_step(
                     out[l] = low[l].to_bits();
                 }
             }
-            Compute::Bf16 => {
-                for l in 0..LANES {
-                    out[l] = pair(low[l], high[l]);
-                }
-            }
+            Compute::Bf16 => pairs::<LEVEL>(low, high, out),
         }
     }
 }
@@ -337,7 +333,7 @@ fn pack_panel(
                 row.fill(0.0);
             }
         }
-        write_step(compute, &values[0], &values[1], layout, s, panel);
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }
@@ -490,8 +486,12 @@ fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], comp
                 }
             }
             Compute::Bf16 => {
-                for ((d, a), b) in dst.iter_mut().zip(low).zip(high) {
-                    *d = pair(*a, *b);
+                let whole = width / LANES * LANES;
+                for at in (0..whole).step_by(LANES) {
+                    pairs::<LEVEL>(&low[at..], &high[at..], &mut dst[at..at + LANES]);
+                }
+                for at in whole..width {
+                    dst[at] = pair(low[at], high[at]);
                 }
             }
         }
@@ -587,7 +587,7 @@ pub(crate) fn store(isa, c: &[f32], rows: usize, first: usize, segments: &[Segme
                 for (o, v) in out.iter_mut().zip(sums) {
                     *o = *v + bias;
                 }
-                crate::math::activate_inline(out, target.activation);
+                crate::math::activate_inline::<LEVEL>(out, target.activation);
             }
         }
     }

@@ -69,7 +69,16 @@ pub fn open_unet(device: &Device, dtype: DType, model: &Model) -> Result<Box<dyn
     with_backend!(device, dtype, backend => on::unet(backend, model))
 }
 
-/// Opens the decoder of an autoencoder. Where its configuration says `force_upcast`, it runs in f32.
+/// What an autoencoder runs in. diffusers: `needs_upcasting` in `pipeline_stable_diffusion_xl.py`, which asks for it in
+/// float16 alone, whose range is too small; bfloat16 is the user's to choose.
+fn vae_dtype(dtype: DType, vae: &Autoencoder) -> Result<DType> {
+    Ok(match dtype {
+        DType::F16 | DType::Auto if on::force_upcast(vae)? => DType::F32,
+        dtype => dtype,
+    })
+}
+
+/// Opens the decoder of an autoencoder. Where its configuration says `force_upcast`, f16 runs in f32, and so does auto.
 ///
 /// # Errors
 /// As [`open_text_encoders`].
@@ -78,15 +87,11 @@ pub fn open_vae_decoder(
     dtype: DType,
     vae: &Autoencoder,
 ) -> Result<Box<dyn VaeDecoder>> {
-    let dtype = if on::force_upcast(vae)? {
-        DType::F32
-    } else {
-        dtype
-    };
+    let dtype = vae_dtype(dtype, vae)?;
     with_backend!(device, dtype, backend => on::vae_decoder(backend, vae))
 }
 
-/// Opens the encoder of an autoencoder. Where its configuration says `force_upcast`, it runs in f32.
+/// Opens the encoder of an autoencoder. Where its configuration says `force_upcast`, f16 runs in f32, and so does auto.
 ///
 /// # Errors
 /// As [`open_text_encoders`].
@@ -95,10 +100,6 @@ pub fn open_vae_encoder(
     dtype: DType,
     vae: &Autoencoder,
 ) -> Result<Box<dyn VaeEncoder>> {
-    let dtype = if on::force_upcast(vae)? {
-        DType::F32
-    } else {
-        dtype
-    };
+    let dtype = vae_dtype(dtype, vae)?;
     with_backend!(device, dtype, backend => on::vae_encoder(backend, vae))
 }

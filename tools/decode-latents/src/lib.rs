@@ -15,7 +15,7 @@ use vae::{Vae, VaeChoice};
 
 /// Turn latents into images, for to-png
 ///
-/// The decoder runs in f32 where its configuration asks for that, whatever --dtype says.
+/// The decoder runs in f32 where its configuration asks for that, as SDXL's does, unless --dtype says bf16.
 #[derive(Parser, Debug)]
 #[command(version)]
 pub struct Args {

@@ -9,6 +9,8 @@ use crate::Isa;
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_half;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -18,8 +20,10 @@ mod x86_64_amx;
 pub(crate) use x86_64_amx::is_available as amx_is_available;
 #[cfg(target_arch = "x86_64")]
 mod x86_64_half;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon_half::f16_to_f32;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64_half::{f16_to_f32, f16_to_pairs};
+pub(crate) use x86_64_half::{f16_to_f32, f16_to_pairs, pairs_16};
 
 /// A row of weights `[channel][taps]`, `count` bfloat16 two to an element, in the order of a product's steps: for each
 /// `group` pairs of channels `[taps][group]`. A last odd channel is paired with zero.

@@ -3,9 +3,9 @@
 use crate::Isa;
 use core::arch::x86_64::{
     __m512bh, __m512i, _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps,
-    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mask_permutexvar_epi16,
-    _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32, _mm512_permutexvar_epi16,
-    _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_permutexvar_epi16, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32,
+    _mm512_permutexvar_epi16, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use core::mem::transmute;
 
@@ -125,6 +125,31 @@ unsafe fn pairs_32(s: *const u8, d: *mut u32) {
             d.cast(),
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)),
         );
+    }
+}
+
+/// Sixteen floats `a` and as many `b` as pairs of bfloat16, each `a` in the low half.
+///
+/// # Safety
+/// `a` and `b` must be readable and `out` writable for 16 elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(crate) unsafe fn pairs_16(a: *const f32, b: *const f32, out: *mut u32) {
+    const ORDER: [u16; 32] = {
+        let mut order = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            order[i] = (i / 2 + 16 * (i % 2)) as u16;
+            i += 1;
+        }
+        order
+    };
+    // SAFETY: by the caller's word; the order has 64 bytes, and the transmute is between 512-bit vectors.
+    unsafe {
+        let both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(b), _mm512_loadu_ps(a));
+        let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+        let pairs = _mm512_permutexvar_epi16(order, transmute::<__m512bh, __m512i>(both));
+        _mm512_storeu_si512(out.cast(), pairs);
     }
 }
 
