@@ -342,7 +342,8 @@ fn softmax_block(
         *m = if *m < -1e30 { -1e30 } else { *m };
     }
     // Once the largest score was met, nothing has to shrink.
-    if !first && max != state.max {
+    let larger = max.iter().zip(&state.max).any(|(new, old)| new > old);
+    if !first && larger {
         let mut shrink = [0f32; PANEL];
         for l in 0..PANEL {
             shrink[l] = exp::<LEVEL>(state.max[l] - max[l]);

@@ -130,8 +130,8 @@ impl Cpu {
     /// The CPU with a number of threads (0: one for each core, or what `RAYON_NUM_THREADS` says), shared by every
     /// network of the process: the first call decides.
     ///
-    /// [`DType::Auto`] and [`DType::BF16`] form products in bfloat16 where the instruction set has them. [`DType::F16`]
-    /// is computed as float32, which holds every float16.
+    /// [`DType::BF16`] forms products in bfloat16 where the instruction set has them, [`DType::Auto`] where they are also
+    /// the faster ones. [`DType::F16`] is computed as float32, which holds every float16.
     ///
     /// # Errors
     /// As [`Cpu::new`].
@@ -139,7 +139,21 @@ impl Cpu {
         let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
         // It fails only where the pool is there already, made by an earlier call with the same flag.
         let _ = builder.build_global();
-        Self::new(matches!(dtype, DType::Auto | DType::BF16))
+        Self::of(dtype)
+    }
+
+    /// What [`Cpu::open`] makes of a type, without its threads.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`].
+    pub fn of(dtype: DType) -> Result<Self> {
+        let isa = Isa::detect().map_err(Error::Device)?;
+        let bf16 = match dtype {
+            DType::Auto => isa.prefers_bf16(),
+            DType::BF16 => true,
+            DType::F32 | DType::F16 => false,
+        };
+        Ok(Self::with_isa(isa, bf16))
     }
 
     /// A given instruction set.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Context, Result};
 use turbo_sdxl::cpu_backend::Cpu;
-use turbo_sdxl::{DType, Device, TextEncoders, open_text_encoders};
+use turbo_sdxl::{Device, TextEncoders, open_text_encoders};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Model;
 
@@ -229,7 +229,7 @@ const NEGATIVE: &str = "negative prompt";
 fn computation(networks: &Networks) -> Result<String> {
     let Networks { device, dtype } = networks;
     // Instruction set and type. Other devices take theirs from the same processor, or leave it aside.
-    let cpu = Cpu::new(matches!(dtype, DType::Auto | DType::BF16))?.describe();
+    let cpu = Cpu::of(*dtype)?.describe();
     Ok(match device {
         Device::Cpu { .. } => format!("cpu: {cpu}"),
         other => format!("{other:?} {dtype:?}: {cpu}"),

@@ -104,7 +104,7 @@ fn configure_thread() {
             assert!(is_available());
             // SAFETY: the instruction is there and allowed, by the assertion, and reads 64 bytes.
             unsafe {
-                asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly))
+                asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
             };
         }
     });
