@@ -5,7 +5,7 @@
 //! both sides from cache. Tasks are blocks of output rows (and, for large
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
-use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kernels};
+use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kernels, prefetch};
 use crate::buffer::with_scratch;
 use crate::float::{Float, Matrix, to_steps};
 use crate::isa::Isa;
@@ -15,6 +15,8 @@ use std::ops::Range;
 
 /// Elements of sums that a task keeps in cache.
 const SUMS: usize = 96 * 1024;
+/// Elements of the operand that stay in cache likewise, where rows stay.
+const OPERAND: usize = 160 * 1024;
 /// Rows of weights in a task, a multiple of every kernel's rows.
 const ROWS: usize = 96;
 /// Rows of weights that are asked for ahead of the one that is widened beside the products.
@@ -172,10 +174,16 @@ impl Product<'_> {
         }
     }
 
-    /// Steps of a block: whole windows of whole tiles.
-    fn block(&self, kernels: &Kernels) -> usize {
+    /// Steps of a block: whole windows of whole tiles. Where rows stay, fewer for many panels, so that these stay in the
+    /// second-level cache until the last rows of the task have seen them.
+    fn block(&self, kernels: &Kernels, panels: usize) -> usize {
         let unit = self.taps.len() * kernels.steps;
-        (self.block / unit * unit).max(unit)
+        let most = if kernels.rows_stay {
+            (OPERAND / PANEL / panels * self.taps.len()).min(self.block)
+        } else {
+            self.block
+        };
+        (most / unit * unit).max(unit)
     }
 
     /// The file's bytes of steps of a row.
@@ -249,6 +257,14 @@ impl Product<'_> {
         asides
     }
 
+    /// Asks for part `i` of `n` of what [`Self::widen`] will read.
+    fn prefetch(&self, unit: &Unit, i: usize, n: usize) {
+        let (first, count) = (unit.rows.start, unit.rows.len());
+        for row in first + i * count / n..first + (i + 1) * count / n {
+            prefetch(self.bytes(unit.part, row, &unit.steps));
+        }
+    }
+
     fn task(
         &self,
         kernels: &Kernels,
@@ -262,7 +278,7 @@ impl Product<'_> {
         let used = rows.start..rows.end.min(self.rows());
         let height = self.parts * padded;
         let all = self.channel_steps() * self.taps.len();
-        let block = self.block(kernels);
+        let block = self.block(kernels, panels.len());
         // An odd number of cache lines, so that rows do not fall into one set.
         let stride = (block.div_ceil(LANES) | 1) * LANES;
         // Either all rows are widened before a panel passes them by, or a tile's before all panels pass it by.
@@ -300,7 +316,7 @@ impl Product<'_> {
                 } else {
                     self.widen(kernels, unit, stride, w, room);
                 }
-                let later = units.get(i + 1).filter(|_| aside);
+                let later = units.get(i + 1).filter(|_| kernels.rows_stay);
                 let mut call = 0;
                 let calls = steps.len().div_ceil(stretch) * panels.len();
                 for start in steps.clone().step_by(stretch) {
@@ -308,9 +324,14 @@ impl Product<'_> {
                         let width = panel_range(self.positions, panel).len();
                         let kernel = kernels.tiles[width.div_ceil(LANES) - 1];
                         let c = &mut c[((panel - first) * height + top) * PANEL..][..share * PANEL];
-                        let aside = later.map_or([Aside::NONE; 2], |unit| {
-                            self.asides(unit, call, calls, stride, next)
-                        });
+                        let aside = match later {
+                            Some(unit) if aside => self.asides(unit, call, calls, stride, next),
+                            Some(unit) => {
+                                self.prefetch(unit, call, calls);
+                                [Aside::NONE; 2]
+                            }
+                            None => [Aside::NONE; 2],
+                        };
                         call += 1;
                         for r in (0..share).step_by(kernels.rows) {
                             let tile = Tile {
