@@ -42,6 +42,13 @@ def token_ids(tokenizers, texts: list[str], device) -> list[torch.Tensor]:
             for t in tokenizers]
 
 
+def some_captions(step: int, batch: int, tokenizers, names, words, device) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Which pictures step number `step` is about, drawn by lot, and the token ids of a caption for each."""
+    rng, known = random.Random(step), set(names)
+    which = torch.randint(0, len(names), (batch,))
+    return which, token_ids(tokenizers, [caption(rng, names[i], words[i], known) for i in which], device)
+
+
 def patches(latents: torch.Tensor) -> torch.Tensor:
     """[N, 4, h, w] as ROWS rows of values."""
     n, c, h, w = latents.shape
@@ -58,11 +65,8 @@ def pretrain(work: pathlib.Path, tokenizers, pieces: int, names, words, latents,
     head = torch.nn.Linear(sum(WIDTHS), rows.shape[-1])
     both = torch.nn.ModuleDict({"text": text, "head": head}).to(device)
     run = Run("text", work, both, steps, rate=1e-2)
-    known = set(names)
     for step in run:
-        rng = random.Random(step)
-        which = torch.randint(0, len(names), (BATCH,))
-        ids = token_ids(tokenizers, [caption(rng, names[i], words[i], known) for i in which], device)
+        which, ids = some_captions(step, BATCH, tokenizers, names, words, device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             hidden, pooled = text(ids)
             guess = head(hidden[:, -ROWS:])

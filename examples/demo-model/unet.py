@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from captions import caption
-from text import POOLED, WIDTHS, TextEncoders, token_ids
+from text import POOLED, WIDTHS, TextEncoders, some_captions, token_ids
 from training import Run
 
 BATCH = 64
@@ -95,12 +95,10 @@ def train(work: pathlib.Path, text: TextEncoders, tokenizers, names, words, late
 def together(work: pathlib.Path, text: TextEncoders, unet, tokenizers, names, words, latents, size: int, steps: int, device):
     """Text encoders and UNet together, a last polish."""
     text.train()
-    clean, latents, known = Clean(unet, size, device), latents.to(device), set(names)
+    clean, latents = Clean(unet, size, device), latents.to(device)
     run = Run("together", work, torch.nn.ModuleDict({"text": text, "unet": unet}), steps, rate=4e-4)
     for step in run:
-        rng = random.Random(step)
-        which = torch.randint(0, len(names), (BATCH,))
-        ids = token_ids(tokenizers, [caption(rng, names[i], words[i], known) for i in which], device)
+        which, ids = some_captions(step, BATCH, tokenizers, names, words, device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             hidden, pooled = text(ids)
         clean.loss(run, hidden.float(), pooled.float(), latents[which])
