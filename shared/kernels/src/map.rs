@@ -1,11 +1,11 @@
 //! Maps: read by convolutions with what is still to be done to them, nearest neighbours, joined channels.
 
 use crate::arch::Compute;
-use crate::buffer::Scratch;
+use crate::buffer::prefetch;
 use crate::conv::conv3x3;
 use crate::float::Matrix;
 use crate::isa::{Isa, per_isa};
-use crate::math::{Activation, activate_inline};
+use crate::math::{Activation, activate, activate_inline};
 use crate::norm::GroupNorm;
 use crate::value::{Context, Padded, Planes};
 use crate::winograd;
@@ -24,6 +24,35 @@ pub struct Source<'a> {
     pub norm: Option<&'a GroupNorm>,
     /// Applied last.
     pub activation: Activation,
+}
+
+/// What the result of a convolution is added to.
+#[derive(Debug)]
+pub struct Residual {
+    /// What is there; the result takes its place.
+    pub planes: Planes,
+    /// Applied to it first.
+    pub activation: Activation,
+}
+
+impl Residual {
+    /// With the activation applied.
+    pub fn finish(mut self, ctx: &Context) -> Planes {
+        if self.activation != Activation::Identity {
+            self.planes
+                .for_each_channel(|_, row| activate(ctx.isa, row, self.activation));
+        }
+        self.planes
+    }
+}
+
+impl From<Planes> for Residual {
+    fn from(planes: Planes) -> Self {
+        Self {
+            planes,
+            activation: Activation::Identity,
+        }
+    }
 }
 
 impl<'a> Source<'a> {
@@ -57,7 +86,7 @@ impl Source<'_> {
         ctx: &Context,
         w: Matrix<'_>,
         bias: Option<&[f32]>,
-        residual: Option<Planes>,
+        residual: Option<Residual>,
         compute: Compute,
     ) -> Planes {
         self.check();
@@ -65,6 +94,7 @@ impl Source<'_> {
         if compute == Compute::F32 && winograd::pays(self.planes.channels, self.size) {
             winograd::conv3x3(ctx, self, w, bias, residual)
         } else {
+            let residual = residual.map(|r| r.finish(ctx));
             conv3x3(ctx, &self.padded(ctx, compute), w, bias, residual)
         }
     }
@@ -98,98 +128,130 @@ impl Source<'_> {
     }
 
     fn channel(&self, isa: Isa, c: usize, out: &mut [f32]) {
-        if self.from == self.size {
-            let (scale, shift) = self.scale(c);
-            finish(isa, self.planes.row(c), scale, shift, self.activation, out);
-            return;
-        }
-        let room = &mut Scratch::default();
         for (y, row) in out.chunks_exact_mut(self.size[1]).enumerate() {
-            self.row(isa, c, y, 0, row, room);
+            self.row(isa, c, y, 0, row);
         }
+        let (scale, shift) = self.scale(c);
+        finish(isa, scale, shift, self.activation, out);
     }
 
     fn scale(&self, c: usize) -> (f32, f32) {
         self.norm.map_or((1.0, 0.0), |norm| norm.channel(c))
     }
 
-    /// Whether row `y` is the row before it once more, both counted from the zeros above the map.
-    pub(crate) fn repeats(&self, y: usize) -> bool {
-        let [height, _] = self.size;
-        let source = |y: usize| (y - 1) * self.from[0] / height;
-        y > height + 1 || (y >= 2 && y <= height && source(y) == source(y - 1))
-    }
-
-    /// Pixels of row `y` from column `left` on, both counted from the zeros around the map: the first row and column
-    /// are zeros, so is what lies behind the last.
-    pub(crate) fn line(
-        &self,
-        isa: Isa,
-        c: usize,
-        y: usize,
-        left: usize,
-        out: &mut [f32],
-        room: &mut Scratch,
-    ) {
-        let [height, width] = self.size;
-        if y == 0 || y > height {
-            out.fill(0.0);
+    /// A window of channel `c`, a row of `width` pixels each `pitch`. Rows and columns are counted from the zeros around
+    /// the map, and all that lies outside is zero.
+    pub(crate) fn window(&self, isa: Isa, c: usize, window: Window, out: &mut [f32]) {
+        let Window {
+            top,
+            left,
+            width,
+            pitch,
+        } = window;
+        let inside = |y: usize| (1..=self.size[0]).contains(&y);
+        // Columns of the window that lie in the map.
+        let begin = usize::from(left == 0);
+        let end = width.min(self.size[1] + 1 - left);
+        let repeats =
+            |y: usize| inside(y) && inside(y - 1) && self.row_of(y - 1) == self.row_of(y - 2);
+        for i in 0..out.len() / pitch {
+            let (done, rest) = out.split_at_mut(i * pitch);
+            let (line, y) = (&mut rest[..pitch], top + i);
+            if i > 0 && repeats(y) {
+                line.copy_from_slice(&done[(i - 1) * pitch..]);
+            } else if inside(y) {
+                line[..begin].fill(0.0);
+                line[end..].fill(0.0);
+                self.row(isa, c, y - 1, left + begin - 1, &mut line[begin..end]);
+            } else {
+                line.fill(0.0);
+            }
+        }
+        if self.norm.is_none() && self.activation == Activation::Identity {
             return;
         }
-        let before = usize::from(left == 0);
-        let end = out.len().min(width + 1 - left);
-        out[..before].fill(0.0);
-        out[end..].fill(0.0);
-        self.row(isa, c, y - 1, left + before - 1, &mut out[before..end], room);
-    }
-
-    /// Pixels of row `y` from column `left` on.
-    fn row(&self, isa: Isa, c: usize, y: usize, left: usize, out: &mut [f32], room: &mut Scratch) {
-        let ([from_height, from_width], [height, width]) = (self.from, self.size);
-        let line = &self.planes.row(c)[y * from_height / height * from_width..][..from_width];
+        // All of it at once, in whole vectors; then the zeros again.
         let (scale, shift) = self.scale(c);
-        if from_width == width {
-            let line = &line[left..][..out.len()];
-            finish(isa, line, scale, shift, self.activation, out);
-            return;
+        finish(isa, scale, shift, self.activation, out);
+        for (i, line) in out.chunks_exact_mut(pitch).enumerate() {
+            if inside(top + i) {
+                line[..begin].fill(0.0);
+                line[end..width].fill(0.0);
+            } else {
+                line.fill(0.0);
+            }
         }
-        let source = |x: usize| x * from_width / width;
-        let first = source(left);
-        let line = &line[first..=source(left + out.len() - 1)];
-        let near = room.f32(line.len());
-        finish(isa, line, scale, shift, self.activation, near);
-        if width == 2 * from_width {
+    }
+
+    /// Asks for row `row` of a window. A task reads a short piece of each of many rows, which the processor does not
+    /// foresee.
+    pub(crate) fn prefetch(&self, c: usize, window: Window, row: usize) {
+        let (y, [height, width]) = (window.top + row, self.size);
+        if c < self.planes.channels && (1..=height).contains(&y) {
+            let column = |x: usize| x * self.from[1] / width;
+            let start = column(window.left.saturating_sub(1));
+            let end = column((window.left + window.width).min(width));
+            let row = &self.planes.row(c)[self.row_of(y - 1) * self.from[1]..];
+            prefetch(&row[start..end]);
+        }
+    }
+
+    /// The row of the planes that row `y` shows.
+    fn row_of(&self, y: usize) -> usize {
+        y * self.from[0] / self.size[0]
+    }
+
+    /// Pixels of row `y` from column `left` on, as they are in the planes.
+    fn row(&self, isa: Isa, c: usize, y: usize, left: usize, out: &mut [f32]) {
+        let (from, width) = (self.from[1], self.size[1]);
+        let line = &self.planes.row(c)[self.row_of(y) * from..][..from];
+        if from == width {
+            out.copy_from_slice(&line[left..left + out.len()]);
+        } else if width == 2 * from {
             let (odd, out) = out.split_at_mut(left % 2);
-            odd.fill(near[0]);
-            double(isa, &near[odd.len()..], out);
+            odd.fill(line[left / 2]);
+            double(isa, &line[left.div_ceil(2)..], out);
         } else {
             for (i, o) in out.iter_mut().enumerate() {
-                *o = near[source(left + i) - first];
+                *o = line[(left + i) * from / width];
             }
         }
     }
 }
 
+/// A window of a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// First row and column, counted from the zeros around the map.
+    pub top: usize,
+    pub left: usize,
+    /// Columns.
+    pub width: usize,
+    /// Elements from row to row.
+    pub pitch: usize,
+}
+
 per_isa! {
 /// `activation(x * scale + shift)`.
-pub(crate) fn finish(isa, x: &[f32], scale: f32, shift: f32, activation: Activation, out: &mut [f32]) {
-    for (o, v) in out.iter_mut().zip(x) {
-        *o = *v * scale + shift;
+fn finish(isa, scale: f32, shift: f32, activation: Activation, x: &mut [f32]) {
+    for v in &mut *x {
+        *v = *v * scale + shift;
     }
-    activate_inline(out, activation);
+    activate_inline(x, activation);
 }
 }
 
 per_isa! {
 /// Each number twice.
 fn double(isa, x: &[f32], out: &mut [f32]) {
-    let mut pairs = out.chunks_exact_mut(2);
-    for (pair, v) in (&mut pairs).zip(x) {
+    let whole = out.len() / 2;
+    let x = &x[..out.len().div_ceil(2)];
+    for (pair, v) in out.chunks_exact_mut(2).zip(x) {
         pair[0] = *v;
         pair[1] = *v;
     }
-    if let [last] = pairs.into_remainder() {
-        *last = x[x.len() - 1];
+    if let [v] = x[whole..] {
+        out[2 * whole] = v;
     }
 }
 }

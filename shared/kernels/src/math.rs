@@ -79,7 +79,7 @@ pub(crate) fn gelu(x: f32) -> f32 {
 pub(crate) fn activate_inline(values: &mut [f32], activation: Activation) {
     match activation {
         Activation::Identity => {}
-        Activation::Silu => values.iter_mut().for_each(|v| *v *= sigmoid(*v)),
+        Activation::Silu => values.iter_mut().for_each(|v| *v /= 1.0 + exp(-*v)),
         Activation::Gelu => values.iter_mut().for_each(|v| *v = gelu(*v)),
         Activation::QuickGelu => values.iter_mut().for_each(|v| *v *= sigmoid(1.702 * *v)),
         Activation::Relu => values

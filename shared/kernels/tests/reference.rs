@@ -239,7 +239,7 @@ fn convolutions() {
                     &format!("{what} residual"),
                 );
                 let source = Source::plain(&planes, [h, w]);
-                let ours = source.conv3x3(&ctx, matrix, Some(&b), Some(copy), compute);
+                let ours = source.conv3x3(&ctx, matrix, Some(&b), Some(copy.into()), compute);
                 close(
                     &ours.to_channels(),
                     &expected,

@@ -65,10 +65,7 @@ impl Blocks {
     /// Rectangle `index`.
     pub(super) fn get(&self, index: usize) -> Block {
         let columns = self.across.div_ceil(self.width);
-        let (top, left) = (
-            index / columns * self.height,
-            index % columns * self.width,
-        );
+        let (top, left) = (index / columns * self.height, index % columns * self.width);
         Block {
             top,
             left,
@@ -123,7 +120,13 @@ mod tests {
 
     #[test]
     fn every_tile_lies_in_one_lane() {
-        for (height, width, limit) in [(1, 1, 64), (64, 64, 128), (72, 72, 64), (30, 201, 128), (512, 512, 128)] {
+        for (height, width, limit) in [
+            (1, 1, 64),
+            (64, 64, 128),
+            (72, 72, 64),
+            (30, 201, 128),
+            (512, 512, 128),
+        ] {
             let blocks = Blocks::new(height, width, limit);
             let across = width.div_ceil(OUT);
             let mut seen = vec![0; height.div_ceil(OUT) * across];

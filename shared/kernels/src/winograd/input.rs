@@ -6,7 +6,7 @@ use crate::Isa;
 use crate::arch::{LANES, PANEL};
 use crate::buffer::Scratch;
 use crate::isa::per_isa;
-use crate::map::Source;
+use crate::map::{Source, Window};
 
 /// Where the inputs of a task lie: `[POINTS][panels][channels][PANEL]`.
 ///
@@ -44,43 +44,59 @@ pub(super) fn transform(
     block: &Block,
     layout: Layout,
     out: &mut [f32],
-    scratch: &mut [Scratch; 4],
+    room: &mut Scratch,
 ) {
-    let [lines, phases, room, _] = scratch;
     let rows = block.height * OUT + IN - OUT;
-    // The last tile's inputs and the first two of the one after it.
-    let pitch = ((block.width + 1) * OUT).next_multiple_of(LANES);
-    let lines = lines.f32(rows * pitch);
-    lines.fill(0.0);
-    let phase_pitch = pitch / OUT + LANES;
-    let phases = phases.f32(IN * OUT * phase_pitch);
+    let width = block.width * OUT + IN - OUT;
+    let pitch = width.next_multiple_of(LANES);
+    let window = Window {
+        top: block.top * OUT,
+        left: block.left * OUT,
+        width,
+        pitch,
+    };
+    // The first two columns of the tile behind the last are that one's last two.
+    let phase_pitch = (block.width + 1).next_multiple_of(LANES) + LANES;
+    let room = room.f32(rows * pitch + IN * pitch + IN * OUT * phase_pitch);
+    let (lines, room) = room.split_at_mut(rows * pitch);
+    let (columns, phases) = room.split_at_mut(IN * pitch);
     for c in 0..x.planes.channels {
-        for y in 0..rows {
-            let (done, line) = lines.split_at_mut(y * pitch);
-            let line = &mut line[..block.width * OUT + IN - OUT];
-            // In the map, counted from the zero above it and left of it.
-            let (top, left) = (block.top * OUT + y, block.left * OUT);
-            if y > 0 && x.repeats(top) {
-                line.copy_from_slice(&done[(y - 1) * pitch..][..line.len()]);
-            } else {
-                x.line(isa, c, top, left, line, room);
-            }
-        }
+        x.window(isa, c, window, lines);
         for y in 0..block.height {
+            for row in y * OUT..((y + 1) * OUT).min(rows) {
+                x.prefetch(c + 1, window, row);
+            }
             let lines = &lines[y * OUT * pitch..][..IN * pitch];
-            down(isa, lines, phases, phase_pitch);
+            down(isa, lines, columns);
+            for (line, phases) in columns
+                .chunks_exact(pitch)
+                .zip(phases.chunks_exact_mut(OUT * phase_pitch))
+            {
+                let (p0, rest) = phases.split_at_mut(phase_pitch);
+                let (p1, rest) = rest.split_at_mut(phase_pitch);
+                let (p2, p3) = rest.split_at_mut(phase_pitch);
+                sort(isa, &line[..block.width * OUT], p0, p1, p2, p3);
+                p0[block.width] = line[width - 2];
+                p1[block.width] = line[width - 1];
+            }
             for run in block.runs(y) {
                 let out = &mut out[layout.at(0, run.panel, c) + run.lane..];
-                along(isa, &phases[run.x..], phase_pitch, run.len, out, layout.point);
+                along(
+                    isa,
+                    &phases[run.x..],
+                    phase_pitch,
+                    run.len,
+                    out,
+                    layout.point,
+                );
             }
         }
     }
 }
 
 per_isa! {
-/// Transforms [`IN`] lines down the columns, and sorts each result's pixels by their place in a tile: `[IN][OUT]`
-/// rows of tiles, `phase_pitch` apart.
-fn down(isa, lines: &[f32], phases: &mut [f32], phase_pitch: usize) {
+/// Transforms [`IN`] lines down the columns.
+fn down(isa, lines: &[f32], out: &mut [f32]) {
     let pitch = lines.len() / IN;
     for x in (0..pitch).step_by(LANES) {
         let mut v = [Lanes::ZERO; IN];
@@ -89,15 +105,23 @@ fn down(isa, lines: &[f32], phases: &mut [f32], phase_pitch: usize) {
         }
         let v = b(v);
         for i in 0..IN {
-            let mut pixels = [0.0; LANES];
-            v[i].store(&mut pixels);
-            for k in 0..OUT {
-                let tiles = &mut phases[(i * OUT + k) * phase_pitch + x / OUT..][..LANES / OUT];
-                for t in 0..LANES / OUT {
-                    tiles[t] = pixels[t * OUT + k];
-                }
-            }
+            v[i].store(&mut out[i * pitch + x..]);
         }
+    }
+}
+}
+
+per_isa! {
+/// Sorts pixels by their column in a tile.
+fn sort(isa, line: &[f32], p0: &mut [f32], p1: &mut [f32], p2: &mut [f32], p3: &mut [f32]) {
+    let tiles = line.len() / OUT;
+    let (line, p0, p1) = (&line[..tiles * OUT], &mut p0[..tiles], &mut p1[..tiles]);
+    let (p2, p3) = (&mut p2[..tiles], &mut p3[..tiles]);
+    for t in 0..tiles {
+        p0[t] = line[t * OUT];
+        p1[t] = line[t * OUT + 1];
+        p2[t] = line[t * OUT + 2];
+        p3[t] = line[t * OUT + 3];
     }
 }
 }

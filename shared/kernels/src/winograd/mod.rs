@@ -17,19 +17,19 @@ mod weights;
 use crate::arch::{Compute, LANES, NR, PANEL, Tile, tiles};
 use crate::buffer::{Shared, with_scratch};
 use crate::float::Matrix;
-use crate::map::Source;
+use crate::map::{Residual, Source};
 use crate::value::{Context, Planes};
 use blocks::Blocks;
 use rayon::prelude::*;
 use transform::{OUT, POINTS};
 use weights::Weights;
 
-/// Output channels of a task whose sums are held at a time, at most.
-const ROWS: usize = 96;
-/// Inputs of a task in the transformed domain, at most, where that is more than one panel.
-const INPUTS: usize = 10 << 18;
-/// Panels of a task, at most.
-const PANELS: usize = 2;
+/// Input channels from which on a task takes two panels. Its inputs are then long out of the second-level cache, and
+/// what counts is how often weights are read.
+const LONG: usize = 384;
+
+/// Output channels that are worth transforming inputs for.
+const FEWEST: usize = 48;
 
 /// Whether the savings outweigh the transforms.
 pub(crate) fn pays(channels: usize, [height, width]: [usize; 2]) -> bool {
@@ -37,18 +37,26 @@ pub(crate) fn pays(channels: usize, [height, width]: [usize; 2]) -> bool {
 }
 
 /// `W * x + b` for a 3x3 convolution of stride 1, into a new map or added to `residual`. float32.
+///
+/// # Panics
+/// If the residual has another shape.
 pub(crate) fn conv3x3(
     ctx: &Context,
     x: &Source<'_>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
-    residual: Option<Planes>,
+    residual: Option<Residual>,
 ) -> Planes {
     let isa = ctx.isa;
     let (channels, outputs) = (x.planes.channels, w.rows);
     let [height, width] = x.size;
-    let add = residual.is_some();
-    let mut out = residual.unwrap_or_else(|| Planes::take(ctx, outputs, height * width));
+    let add = residual.as_ref().map(|r| r.activation);
+    let mut out = residual.map_or_else(|| Planes::take(ctx, outputs, height * width), |r| r.planes);
+    assert_eq!(
+        (out.channels, out.positions),
+        (outputs, height * width),
+        "result of a convolution"
+    );
     let pitch = out.pitch;
     let shared = Shared::new(out.data_mut());
     let weights = Weights::transform(ctx, w, channels);
@@ -56,15 +64,16 @@ pub(crate) fn conv3x3(
     // Two tasks a thread at least: of fewer panels, then of fewer outputs, whose inputs are transformed once more.
     let tasks = 2 * rayon::current_num_threads();
     let all = (height.div_ceil(OUT) * width.div_ceil(OUT)).div_ceil(PANEL);
-    let most = (INPUTS / (POINTS * channels * PANEL)).clamp(1, PANELS);
+    let most = if channels < LONG { 1 } else { 2 };
+    // Outputs whose sums are held at a time: as many as inputs and sums together bear in cache, and where inputs are
+    // read from memory anyway, enough to read them seldom.
+    let most_rows = (channels / 2).clamp(FEWEST, 256);
     let blocks = Blocks::new(height, width, (all / tasks).clamp(1, most) * PANEL);
     let panels = blocks.largest().div_ceil(PANEL);
-    let split = tasks
-        .div_ceil(blocks.count())
-        .min(outputs.div_ceil(ROWS / 2));
+    let split = tasks.div_ceil(blocks.count()).min(outputs.div_ceil(FEWEST));
     let share = weights.rows.div_ceil(split).next_multiple_of(NR);
     let height_of_sums = share
-        .div_ceil(share.div_ceil(ROWS))
+        .div_ceil(share.div_ceil(most_rows))
         .next_multiple_of(NR);
 
     let kernels = tiles(isa, Compute::F32);
@@ -77,13 +86,14 @@ pub(crate) fn conv3x3(
         .for_each(|task| {
             let block = blocks.get(task / split);
             let part = task % split * share..(task % split * share + share).min(weights.rows);
+            if part.is_empty() {
+                return; // shares are rounded up
+            }
             let panels = block.tiles().div_ceil(PANEL);
-            let mut inputs = ctx.pool.take(inputs_layout.len());
-            let inputs = inputs.as_f32_mut();
-            let mut sums = ctx.pool.take(sums_layout.len());
-            let sums = sums.as_f32_mut();
-            with_scratch(|scratch| {
-                input::transform(isa, x, &block, inputs_layout, inputs, scratch);
+            with_scratch(|[inputs, sums, room, _]| {
+                let inputs = inputs.f32(inputs_layout.len());
+                let sums = sums.f32(sums_layout.len());
+                input::transform(isa, x, &block, inputs_layout, inputs, room);
                 for row in part.clone().step_by(height_of_sums) {
                     let rows = height_of_sums.min(part.end - row);
                     for point in 0..POINTS {
@@ -119,7 +129,9 @@ pub(crate) fn conv3x3(
                             add,
                         };
                         // SAFETY: a task alone holds its tiles of its channels.
-                        unsafe { output::transform(isa, sums, sums_layout, r, &block, place, scratch) };
+                        unsafe {
+                            output::transform(isa, sums, sums_layout, r, &block, place, room)
+                        };
                     }
                 }
             });

@@ -6,6 +6,7 @@ use crate::Isa;
 use crate::arch::{LANES, PANEL};
 use crate::buffer::{Scratch, Shared};
 use crate::isa::per_isa;
+use crate::math::{Activation, activate_inline};
 
 /// Where the sums of a task lie: `[POINTS][panels][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of
 /// one set of the cache.
@@ -42,8 +43,8 @@ pub(super) struct Place {
     /// Height and width.
     pub(super) size: [usize; 2],
     pub(super) bias: f32,
-    /// To what is there.
-    pub(super) add: bool,
+    /// To what is there, after this is applied to it; without, whatever is there is overwritten.
+    pub(super) add: Option<Activation>,
 }
 
 /// Transforms row `row` of the sums, and stores its pixels.
@@ -57,26 +58,28 @@ pub(super) unsafe fn transform(
     row: usize,
     block: &Block,
     place: Place,
-    scratch: &mut [Scratch; 4],
+    room: &mut Scratch,
 ) {
     let [height, width] = place.size;
-    let pixels = scratch[0].f32(OUT * PANEL * OUT);
+    let pixels = room.f32(OUT * PANEL * OUT);
     for panel in 0..block.tiles().div_ceil(PANEL) {
         let lanes = block.lanes(panel);
         let sums = &sums[layout.at(0, panel, row)..];
         back(isa, sums, layout.point, lanes, place.bias, pixels);
         let rows = panel * PANEL / block.width..=(panel * PANEL + lanes - 1) / block.width;
-        for run in rows.flat_map(|y| block.runs(y)).filter(|run| run.panel == panel) {
+        for run in rows
+            .flat_map(|y| block.runs(y))
+            .filter(|run| run.panel == panel)
+        {
             let (y, x) = ((block.top + run.y) * OUT, (block.left + run.x) * OUT);
             let columns = (run.len * OUT).min(width - x);
             for i in 0..OUT.min(height - y) {
                 let from = &pixels[(i * PANEL + run.lane) * OUT..][..columns];
                 // SAFETY: by the caller's word.
                 let to = unsafe { place.out.range(place.start + (y + i) * width + x, columns) };
-                if place.add {
-                    add(isa, to, from);
-                } else {
-                    to.copy_from_slice(from);
+                match place.add {
+                    Some(activation) => add(isa, activation, to, from),
+                    None => to.copy_from_slice(from),
                 }
             }
         }
@@ -84,7 +87,8 @@ pub(super) unsafe fn transform(
 }
 
 per_isa! {
-fn add(isa, to: &mut [f32], from: &[f32]) {
+fn add(isa, activation: Activation, to: &mut [f32], from: &[f32]) {
+    activate_inline(to, activation);
     for (o, v) in to.iter_mut().zip(from) {
         *o += *v;
     }
@@ -94,6 +98,7 @@ fn add(isa, to: &mut [f32], from: &[f32]) {
 per_isa! {
 /// [`POINTS`] rows of sums, `stride` apart, to `[OUT][PANEL * OUT]`: rows of pixels.
 fn back(isa, sums: &[f32], stride: usize, lanes: usize, bias: f32, out: &mut [f32]) {
+    let mut columns = [0.0; OUT * LANES];
     for l in (0..lanes).step_by(LANES) {
         let mut half = [[Lanes::ZERO; IN]; OUT];
         for j in 0..IN {
@@ -108,17 +113,25 @@ fn back(isa, sums: &[f32], stride: usize, lanes: usize, bias: f32, out: &mut [f3
         }
         for i in 0..OUT {
             let v = a(half[i]);
-            let mut columns = [[0.0; LANES]; OUT];
             for j in 0..OUT {
-                v[j].store(&mut columns[j]);
+                (v[j] + bias).store(&mut columns[j * LANES..]);
             }
-            let pixels = &mut out[i * PANEL * OUT + l * OUT..][..LANES * OUT];
-            for t in 0..LANES {
-                for j in 0..OUT {
-                    pixels[t * OUT + j] = columns[j][t] + bias;
-                }
-            }
+            let (c0, rest) = columns.split_at(LANES);
+            let (c1, rest) = rest.split_at(LANES);
+            let (c2, c3) = rest.split_at(LANES);
+            mix(c0, c1, c2, c3, &mut out[i * PANEL * OUT + l * OUT..][..LANES * OUT]);
         }
     }
 }
+}
+
+/// The pixels of sixteen tiles' rows, column by column, as they lie in a map.
+#[inline(always)]
+fn mix(c0: &[f32], c1: &[f32], c2: &[f32], c3: &[f32], out: &mut [f32]) {
+    for (t, pixels) in out.chunks_exact_mut(OUT).enumerate() {
+        pixels[0] = c0[t];
+        pixels[1] = c1[t];
+        pixels[2] = c2[t];
+        pixels[3] = c3[t];
+    }
 }

@@ -46,6 +46,14 @@ impl Add for Lanes {
     }
 }
 
+impl Add<f32> for Lanes {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, number: f32) -> Self {
+        self.zip(self, |a, _| a + number)
+    }
+}
+
 impl Sub for Lanes {
     type Output = Self;
     #[inline(always)]
