@@ -1,16 +1,50 @@
 //! Memory of values, used again instead of given back: nothing is allocated in the steady state of a network.
 
-use memmap2::{Advice, MmapMut};
+use memmap2::{Advice, MmapMut, MmapRaw};
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes in a cache line; every buffer starts on one.
-pub(crate) const LINE: usize = 64;
+/// Bytes in a cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+/// Every buffer starts on a multiple of it.
+const PAGE: usize = 4096;
 
-/// Buffers that wait for their next use. Clones share it.
+/// Memory that waits for its next use. Clones share it.
+///
+/// It consists of chunks from the system, which are handed out in pieces. A network's values have many sizes, and those
+/// of one level are seldom those of the next: pieces let large chunks serve small values, and chunks that are too small
+/// for what is wanted go back to the system before a larger one is asked for. So what is held is little more than what
+/// was in use at once.
 #[derive(Clone, Default)]
 pub struct Pool {
-    free: Arc<Mutex<Vec<MmapMut>>>,
+    chunks: Arc<Mutex<Vec<Chunk>>>,
+}
+
+struct Chunk {
+    map: MmapRaw,
+    /// What is free, in order, apart from each other.
+    free: Vec<Range<usize>>,
+}
+
+impl Chunk {
+    fn is_free(&self) -> bool {
+        self.free.first().is_some_and(|r| r.len() == self.map.len())
+    }
+
+    /// Takes back a piece.
+    fn give(&mut self, piece: Range<usize>) {
+        let at = self.free.partition_point(|r| r.start < piece.start);
+        self.free.insert(at, piece);
+        if at + 1 < self.free.len() && self.free[at].end == self.free[at + 1].start {
+            self.free[at].end = self.free.remove(at + 1).end;
+        }
+        if at > 0 && self.free[at - 1].end == self.free[at].start {
+            self.free[at - 1].end = self.free.remove(at).end;
+        }
+    }
 }
 
 impl std::fmt::Debug for Pool {
@@ -19,30 +53,57 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// Memory from the system, in large pages where it has them.
+fn map(bytes: usize) -> MmapMut {
+    let map =
+        MmapMut::map_anon(bytes).unwrap_or_else(|e| panic!("no memory for {bytes} bytes: {e}"));
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(Advice::HugePage); // a hint: without it only page faults are dearer
+    map
+}
+
 impl Pool {
+    fn chunks(&self) -> MutexGuard<'_, Vec<Chunk>> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A buffer of at least `len` 4-byte elements. Its contents are whatever was there before, or zero.
     ///
     /// # Panics
     /// If the system has no memory left, as every allocation does.
     pub fn take(&self, len: usize) -> Buffer {
-        let bytes = (len * 4).max(1).next_multiple_of(4096);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that is large enough, unless half of it would lie idle.
-        let best = (0..free.len())
-            .filter(|&i| free[i].len() >= bytes && free[i].len() <= 2 * bytes)
-            .min_by_key(|&i| free[i].len());
-        let map = if let Some(i) = best {
-            free.swap_remove(i)
+        let bytes = (len * 4).max(1).next_multiple_of(PAGE);
+        let mut chunks = self.chunks();
+        // The smallest that is large enough.
+        let pieces = chunks.iter().enumerate().flat_map(|(c, chunk)| {
+            chunk
+                .free
+                .iter()
+                .enumerate()
+                .map(move |(i, r)| (r.len(), c, i))
+        });
+        let (c, i) = if let Some((_, c, i)) = pieces.filter(|p| p.0 >= bytes).min() {
+            (c, i)
         } else {
-            drop(free);
-            let map = MmapMut::map_anon(bytes)
-                .unwrap_or_else(|e| panic!("no memory for {bytes} bytes: {e}"));
-            #[cfg(target_os = "linux")]
-            let _ = map.advise(Advice::HugePage); // a hint: without it only page faults are dearer
-            map
+            chunks.retain(|chunk| !chunk.is_free());
+            chunks.push(Chunk {
+                map: map(bytes).into(),
+                free: vec![0..bytes],
+            });
+            (chunks.len() - 1, 0)
         };
+        let chunk = &mut chunks[c];
+        let piece = &mut chunk.free[i];
+        let start = piece.start;
+        piece.start += bytes;
+        if piece.start == piece.end {
+            chunk.free.remove(i);
+        }
+        // SAFETY: the piece lies within the chunk.
+        let start = unsafe { chunk.map.as_mut_ptr().add(start) };
         Buffer {
-            map: Some(map),
+            start: NonNull::new(start.cast()).expect("a map has an address"),
+            bytes,
             len,
             pool: self.clone(),
         }
@@ -51,10 +112,18 @@ impl Pool {
 
 /// Memory of one value: 4-byte elements, seen as floats or as bits.
 pub struct Buffer {
-    map: Option<MmapMut>,
+    /// A piece of a chunk, on a page's start. Until the buffer is dropped nobody else has it, and the pool, which is
+    /// held here, keeps the chunk mapped.
+    start: NonNull<u32>,
+    bytes: usize,
     len: usize,
     pool: Pool,
 }
+
+// SAFETY: the piece is this buffer's alone, like a box's memory.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,49 +132,42 @@ impl std::fmt::Debug for Buffer {
 }
 
 impl Buffer {
-    fn map(&self) -> &MmapMut {
-        self.map.as_ref().expect("present until dropped")
-    }
-
-    fn map_mut(&mut self) -> &mut MmapMut {
-        self.map.as_mut().expect("present until dropped")
-    }
-
     /// As bits.
     pub fn as_u32(&self) -> &[u32] {
-        // SAFETY: a map is page aligned and holds at least `len` 4-byte elements; every bit pattern is a u32.
-        unsafe { std::slice::from_raw_parts(self.map().as_ptr().cast(), self.len) }
+        // SAFETY: a piece is page aligned, initialised and holds at least `len` 4-byte elements; every bit pattern is a
+        // u32.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
     /// As bits, to write.
     pub fn as_u32_mut(&mut self) -> &mut [u32] {
-        let len = self.len;
         // SAFETY: as in `as_u32`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.map_mut().as_mut_ptr().cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
     /// As floats.
     pub fn as_f32(&self) -> &[f32] {
         // SAFETY: as in `as_u32`; every bit pattern is an f32.
-        unsafe { std::slice::from_raw_parts(self.map().as_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
     }
 
     /// As floats, to write.
     pub fn as_f32_mut(&mut self) -> &mut [f32] {
-        let len = self.len;
         // SAFETY: as in `as_f32`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.map_mut().as_mut_ptr().cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len) }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(map) = self.map.take() {
-            self.pool
-                .free
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(map);
+        let start = self.start.addr().get();
+        for chunk in &mut *self.pool.chunks() {
+            let first = chunk.map.as_ptr().addr();
+            if (first..first + chunk.map.len()).contains(&start) {
+                let start = start - first;
+                chunk.give(start..start + self.bytes);
+                return;
+            }
         }
     }
 }
@@ -137,23 +199,20 @@ impl<T> Shared<T> {
     }
 }
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; LINE / 4]);
-
 /// Scratch of one thread: grows, never shrinks.
 #[derive(Default)]
-pub(crate) struct Scratch(Vec<Line>);
+pub(crate) struct Scratch(Option<MmapMut>);
 
 impl Scratch {
     /// `len` elements with whatever was there before.
     pub(crate) fn u32(&mut self, len: usize) -> &mut [u32] {
-        let lines = len.div_ceil(LINE / 4);
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0; LINE / 4]));
+        let bytes = (len * 4).max(1).next_multiple_of(PAGE);
+        if self.0.as_ref().is_none_or(|map| map.len() < bytes) {
+            self.0 = None;
         }
-        // SAFETY: `Line` is plain u32s without padding, and there are at least `len` of them.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+        let map = self.0.get_or_insert_with(|| map(bytes));
+        // SAFETY: a map is page aligned, initialised and holds at least `len` 4-byte elements; every bit pattern is a u32.
+        unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), len) }
     }
 
     /// The same as floats.
@@ -164,6 +223,18 @@ impl Scratch {
     }
 }
 
+/// Asks for memory to be brought near.
+pub(crate) fn prefetch(slice: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in slice.chunks(LINE / 4) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: part of x86-64; a prefetch touches no memory, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}
+
 thread_local! {
     static SCRATCH: RefCell<[Scratch; 4]> = RefCell::default();
 }
@@ -171,4 +242,45 @@ thread_local! {
 /// Runs `f` with this thread's scratch. Not to be nested.
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [Scratch; 4]) -> R) -> R {
     SCRATCH.with(|s| f(&mut s.borrow_mut()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(pool: &Pool) -> Vec<usize> {
+        pool.chunks().iter().map(|chunk| chunk.map.len()).collect()
+    }
+
+    #[test]
+    fn pieces_are_apart_and_come_back() {
+        let pool = Pool::default();
+        drop(pool.take(64 * 1024));
+        let mut pieces: Vec<Buffer> = (0..16).map(|i| pool.take(1024 * (1 + i % 3))).collect();
+        assert_eq!(held(&pool), [256 * 1024]);
+        for (i, piece) in pieces.iter_mut().enumerate() {
+            piece.as_u32_mut().fill(i as u32);
+        }
+        for (i, piece) in pieces.iter().enumerate() {
+            assert!(piece.as_u32().iter().all(|&v| v == i as u32));
+        }
+        // In another order than they were taken.
+        for i in [3, 0, 9, 2, 5, 1, 4, 4, 3, 2, 1, 0, 0, 0, 0, 0] {
+            pieces.swap_remove(i % pieces.len());
+        }
+        assert!(pool.chunks()[0].is_free());
+    }
+
+    #[test]
+    fn chunks_that_are_too_small_are_given_back() {
+        let pool = Pool::default();
+        let small = pool.take(1024);
+        drop(pool.take(2048));
+        drop(pool.take(4096));
+        assert_eq!(held(&pool), [4096, 16384]);
+        drop(small);
+        let large = pool.take(8192);
+        assert_eq!(held(&pool), [32768]);
+        assert_eq!(large.as_f32().len(), 8192);
+    }
 }

@@ -7,7 +7,6 @@ use crate::isa::PLAIN;
 use crate::math::Activation;
 use crate::product::Product;
 use crate::value::{Context, Layout, Padded, Panels, Planes, Target, segments, store, write_step};
-use crate::winograd;
 
 /// Neighbours of a 3x3 window.
 const TAPS: usize = 9;
@@ -38,8 +37,8 @@ impl Window {
 
 /// 3x3 convolution of stride 1 with a rim of one: `W * x + b`, into a new map or added to `residual`.
 ///
-/// `w` is `[out, in * 9]`, as a file holds `[out, in, 3, 3]`. Large maps in float32 take Winograd's way, whose result
-/// is off by some 1e-6 of its norm.
+/// `w` is `[out, in * 9]`, as a file holds `[out, in, 3, 3]`. [`Source::conv3x3`](crate::Source::conv3x3) knows a faster
+/// way for large maps in float32.
 ///
 /// # Panics
 /// If the shapes do not agree.
@@ -51,9 +50,6 @@ pub fn conv3x3(
     residual: Option<Planes>,
 ) -> Planes {
     assert_eq!(w.cols, x.channels * TAPS, "inputs of a convolution");
-    if x.compute == Compute::F32 && winograd::pays(x.channels, w.rows, x.height, x.width) {
-        return winograd::conv3x3(ctx, x, w, bias, residual);
-    }
     let pixels = x.height * x.width;
     let add = residual.is_some();
     let mut out = residual.unwrap_or_else(|| Planes::take(ctx, w.rows, pixels));

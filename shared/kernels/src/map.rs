@@ -1,31 +1,259 @@
-//! Maps: nearest neighbours and joined channels.
+//! Maps: read by convolutions with what is still to be done to them, nearest neighbours, joined channels.
 
-use crate::value::{Context, Planes};
+use crate::arch::Compute;
+use crate::buffer::prefetch;
+use crate::conv::conv3x3;
+use crate::float::Matrix;
+use crate::isa::{Isa, per_isa};
+use crate::math::{Activation, activate, activate_inline};
+use crate::norm::GroupNorm;
+use crate::value::{Context, Padded, Planes};
+use crate::winograd;
 
-/// One channel drawn from its nearest pixels: source = floor(destination * in / out).
-pub(crate) fn upsample_row(x: &[f32], from: [usize; 2], to: [usize; 2], out: &mut [f32]) {
-    let double = to[1] == 2 * from[1];
-    let mut previous = usize::MAX;
-    for y in 0..to[0] {
-        let source = y * from[0] / to[0];
-        let (done, rest) = out.split_at_mut(y * to[1]);
-        let row = &mut rest[..to[1]];
-        if source == previous {
-            row.copy_from_slice(&done[(y - 1) * to[1]..]);
-            continue;
+/// A map as a convolution is to read it: planes, and what is still to be done to their numbers on the way. So large
+/// maps need not be written, only to be read once.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What is there.
+    pub planes: &'a Planes,
+    /// Its height and width.
+    pub from: [usize; 2],
+    /// Height and width of the map: its pixels are the nearest of `planes`.
+    pub size: [usize; 2],
+    /// Normalises.
+    pub norm: Option<&'a GroupNorm>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// What the result of a convolution is added to.
+#[derive(Debug)]
+pub struct Residual {
+    /// What is there; the result takes its place.
+    pub planes: Planes,
+    /// Applied to it first.
+    pub activation: Activation,
+}
+
+impl Residual {
+    /// With the activation applied.
+    pub fn finish(mut self, ctx: &Context) -> Planes {
+        if self.activation != Activation::Identity {
+            self.planes
+                .for_each_channel(|_, row| activate(ctx.isa, row, self.activation));
         }
-        previous = source;
-        let line = &x[source * from[1]..][..from[1]];
-        if double {
-            for (d, s) in row.chunks_exact_mut(2).zip(line) {
-                d.fill(*s);
-            }
+        self.planes
+    }
+}
+
+impl From<Planes> for Residual {
+    fn from(planes: Planes) -> Self {
+        Self {
+            planes,
+            activation: Activation::Identity,
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    /// Planes as they are.
+    pub fn plain(planes: &'a Planes, size: [usize; 2]) -> Self {
+        Self::upsampled(planes, size, size)
+    }
+
+    /// Each pixel drawn from its nearest: source = floor(destination * in / out).
+    pub fn upsampled(planes: &'a Planes, from: [usize; 2], size: [usize; 2]) -> Self {
+        Self {
+            planes,
+            from,
+            size,
+            norm: None,
+            activation: Activation::Identity,
+        }
+    }
+}
+
+impl Source<'_> {
+    /// 3x3 convolution of stride 1 with a rim of one: `W * x + b`, into a new map or added to `residual`.
+    ///
+    /// `w` is `[out, in * 9]`, as a file holds `[out, in, 3, 3]`. Large maps in float32 take Winograd's way, whose
+    /// result is off by some 1e-6 of its norm.
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn conv3x3(
+        &self,
+        ctx: &Context,
+        w: Matrix<'_>,
+        bias: Option<&[f32]>,
+        residual: Option<Residual>,
+        compute: Compute,
+    ) -> Planes {
+        self.check();
+        assert_eq!(w.cols, self.planes.channels * 9, "inputs of a convolution");
+        if compute == Compute::F32 && winograd::pays(self.planes.channels, self.size) {
+            winograd::conv3x3(ctx, self, w, bias, residual)
         } else {
-            for (i, d) in row.iter_mut().enumerate() {
-                *d = line[i * from[1] / to[1]];
+            let residual = residual.map(|r| r.finish(ctx));
+            conv3x3(ctx, &self.padded(ctx, compute), w, bias, residual)
+        }
+    }
+
+    fn check(&self) {
+        let [height, width] = self.from;
+        assert_eq!(self.planes.positions, height * width, "size of a map");
+    }
+
+    /// The map as a value.
+    ///
+    /// # Panics
+    /// If the planes are no map of that size.
+    pub fn planes(&self, ctx: &Context) -> Planes {
+        self.check();
+        let [height, width] = self.size;
+        let mut out = Planes::take(ctx, self.planes.channels, height * width);
+        out.for_each_channel(|c, channel| self.channel(ctx.isa, c, channel));
+        out
+    }
+
+    /// The map as the operand of a 3x3 convolution by plain products.
+    ///
+    /// # Panics
+    /// If the planes are no map of that size.
+    pub fn padded(&self, ctx: &Context, compute: Compute) -> Padded {
+        self.check();
+        let [height, width] = self.size;
+        let shape = [self.planes.channels, height, width];
+        Padded::build(ctx, shape, compute, |c, out| self.channel(ctx.isa, c, out))
+    }
+
+    fn channel(&self, isa: Isa, c: usize, out: &mut [f32]) {
+        for (y, row) in out.chunks_exact_mut(self.size[1]).enumerate() {
+            self.row(isa, c, y, 0, row);
+        }
+        let (scale, shift) = self.scale(c);
+        finish(isa, scale, shift, self.activation, out);
+    }
+
+    fn scale(&self, c: usize) -> (f32, f32) {
+        self.norm.map_or((1.0, 0.0), |norm| norm.channel(c))
+    }
+
+    /// A window of channel `c`, a row of `width` pixels each `pitch`. Rows and columns are counted from the zeros around
+    /// the map, and all that lies outside is zero.
+    pub(crate) fn window(&self, isa: Isa, c: usize, window: Window, out: &mut [f32]) {
+        let Window {
+            top,
+            left,
+            width,
+            pitch,
+        } = window;
+        let inside = |y: usize| (1..=self.size[0]).contains(&y);
+        // Columns of the window that lie in the map.
+        let begin = usize::from(left == 0);
+        let end = width.min(self.size[1] + 1 - left);
+        let repeats =
+            |y: usize| inside(y) && inside(y - 1) && self.row_of(y - 1) == self.row_of(y - 2);
+        for i in 0..out.len() / pitch {
+            let (done, rest) = out.split_at_mut(i * pitch);
+            let (line, y) = (&mut rest[..pitch], top + i);
+            if i > 0 && repeats(y) {
+                line.copy_from_slice(&done[(i - 1) * pitch..]);
+            } else if inside(y) {
+                line[..begin].fill(0.0);
+                line[end..].fill(0.0);
+                self.row(isa, c, y - 1, left + begin - 1, &mut line[begin..end]);
+            } else {
+                line.fill(0.0);
+            }
+        }
+        if self.norm.is_none() && self.activation == Activation::Identity {
+            return;
+        }
+        // All of it at once, in whole vectors; then the zeros again.
+        let (scale, shift) = self.scale(c);
+        finish(isa, scale, shift, self.activation, out);
+        for (i, line) in out.chunks_exact_mut(pitch).enumerate() {
+            if inside(top + i) {
+                line[..begin].fill(0.0);
+                line[end..width].fill(0.0);
+            } else {
+                line.fill(0.0);
             }
         }
     }
+
+    /// Asks for row `row` of a window. A task reads a short piece of each of many rows, which the processor does not
+    /// foresee.
+    pub(crate) fn prefetch(&self, c: usize, window: Window, row: usize) {
+        let (y, [height, width]) = (window.top + row, self.size);
+        if c < self.planes.channels && (1..=height).contains(&y) {
+            let column = |x: usize| x * self.from[1] / width;
+            let start = column(window.left.saturating_sub(1));
+            let end = column((window.left + window.width).min(width));
+            let row = &self.planes.row(c)[self.row_of(y - 1) * self.from[1]..];
+            prefetch(&row[start..end]);
+        }
+    }
+
+    /// The row of the planes that row `y` shows.
+    fn row_of(&self, y: usize) -> usize {
+        y * self.from[0] / self.size[0]
+    }
+
+    /// Pixels of row `y` from column `left` on, as they are in the planes.
+    fn row(&self, isa: Isa, c: usize, y: usize, left: usize, out: &mut [f32]) {
+        let (from, width) = (self.from[1], self.size[1]);
+        let line = &self.planes.row(c)[self.row_of(y) * from..][..from];
+        if from == width {
+            out.copy_from_slice(&line[left..left + out.len()]);
+        } else if width == 2 * from {
+            let (odd, out) = out.split_at_mut(left % 2);
+            odd.fill(line[left / 2]);
+            double(isa, &line[left.div_ceil(2)..], out);
+        } else {
+            for (i, o) in out.iter_mut().enumerate() {
+                *o = line[(left + i) * from / width];
+            }
+        }
+    }
+}
+
+/// A window of a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// First row and column, counted from the zeros around the map.
+    pub top: usize,
+    pub left: usize,
+    /// Columns.
+    pub width: usize,
+    /// Elements from row to row.
+    pub pitch: usize,
+}
+
+per_isa! {
+/// `activation(x * scale + shift)`.
+fn finish(isa, scale: f32, shift: f32, activation: Activation, x: &mut [f32]) {
+    for v in &mut *x {
+        *v = *v * scale + shift;
+    }
+    activate_inline::<LEVEL>(x, activation);
+}
+}
+
+per_isa! {
+/// Each number twice.
+fn double(isa, x: &[f32], out: &mut [f32]) {
+    let whole = out.len() / 2;
+    let x = &x[..out.len().div_ceil(2)];
+    for (pair, v) in out.chunks_exact_mut(2).zip(x) {
+        pair[0] = *v;
+        pair[1] = *v;
+    }
+    if let [v] = x[whole..] {
+        out[2 * whole] = v;
+    }
+}
 }
 
 /// Nearest neighbour to an explicit size.
@@ -33,10 +261,7 @@ pub(crate) fn upsample_row(x: &[f32], from: [usize; 2], to: [usize; 2], out: &mu
 /// # Panics
 /// If `x` is not a map of the size `from`.
 pub fn upsample_nearest(ctx: &Context, x: &Planes, from: [usize; 2], to: [usize; 2]) -> Planes {
-    assert_eq!(x.positions, from[0] * from[1]);
-    let mut out = Planes::take(ctx, x.channels, to[0] * to[1]);
-    out.for_each_channel(|c, row| upsample_row(x.row(c), from, to, row));
-    out
+    Source::upsampled(x, from, to).planes(ctx)
 }
 
 /// `a`'s channels, then `b`'s.

@@ -90,7 +90,9 @@ pub(crate) fn gelu<const LEVEL: u8>(x: f32) -> f32 {
 pub(crate) fn activate_inline<const LEVEL: u8>(values: &mut [f32], activation: Activation) {
     match activation {
         Activation::Identity => {}
-        Activation::Silu => values.iter_mut().for_each(|v| *v *= sigmoid::<LEVEL>(*v)),
+        Activation::Silu => values
+            .iter_mut()
+            .for_each(|v| *v /= 1.0 + exp::<LEVEL>(-*v)),
         Activation::Gelu => values.iter_mut().for_each(|v| *v = gelu::<LEVEL>(*v)),
         Activation::QuickGelu => values
             .iter_mut()

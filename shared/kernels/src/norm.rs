@@ -2,7 +2,8 @@
 
 use crate::arch::{Compute, PANEL};
 use crate::isa::per_isa;
-use crate::math::{Activation, activate};
+use crate::map::Source;
+use crate::math::Activation;
 use crate::value::{Context, Layout, Padded, Panels, Planes, write_step};
 use rayon::prelude::*;
 
@@ -139,9 +140,21 @@ impl GroupNorm {
 
     /// Normalises into a value.
     pub fn planes(&self, ctx: &Context, x: &Planes, activation: Activation) -> Planes {
-        let mut out = Planes::take(ctx, x.channels, x.positions);
-        out.for_each_channel(|c, row| self.channel(ctx, x, c, activation, row));
-        out
+        self.source(x, [1, x.positions], activation).planes(ctx)
+    }
+
+    /// Normalises when it is read.
+    pub fn source<'a>(
+        &'a self,
+        x: &'a Planes,
+        size: [usize; 2],
+        activation: Activation,
+    ) -> Source<'a> {
+        Source {
+            norm: Some(self),
+            activation,
+            ..Source::plain(x, size)
+        }
     }
 
     /// Normalises into the operand of a linear layer.
@@ -177,21 +190,12 @@ impl GroupNorm {
         activation: Activation,
         compute: Compute,
     ) -> Padded {
-        Padded::build(ctx, [x.channels, size[0], size[1]], compute, |c, out| {
-            self.channel(ctx, x, c, activation, out);
-        })
+        self.source(x, size, activation).padded(ctx, compute)
     }
 
-    fn channel(
-        &self,
-        ctx: &Context,
-        x: &Planes,
-        c: usize,
-        activation: Activation,
-        out: &mut [f32],
-    ) {
-        scale_row(ctx.isa, x.row(c), self.scale[c], self.shift[c], out);
-        activate(ctx.isa, out, activation);
+    /// Scale and shift of channel `c`.
+    pub(crate) fn channel(&self, c: usize) -> (f32, f32) {
+        (self.scale[c], self.shift[c])
     }
 }
 
@@ -225,14 +229,6 @@ fn moments(isa, row: &[f32]) -> (f64, f64) {
         count = total;
     }
     (mean, squares)
-}
-}
-
-per_isa! {
-fn scale_row(isa, x: &[f32], scale: f32, shift: f32, out: &mut [f32]) {
-    for (o, v) in out.iter_mut().zip(x) {
-        *o = *v * scale + shift;
-    }
 }
 }
 

@@ -7,6 +7,7 @@ use crate::arch::{Compute, Kernels, LANES, MV, PANEL, kernels};
 use crate::buffer::{Buffer, Pool, Shared};
 use crate::float::{pair, pairs};
 use crate::isa::{Isa, per_isa};
+use crate::map::Source;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -439,10 +440,7 @@ impl Padded {
         to: [usize; 2],
         compute: Compute,
     ) -> Self {
-        assert_eq!(x.positions, from[0] * from[1]);
-        Self::build(ctx, [x.channels, to[0], to[1]], compute, |c, out| {
-            crate::map::upsample_row(x.row(c), from, to, out);
-        })
+        Source::upsampled(x, from, to).padded(ctx, compute)
     }
 
     /// The floats that were packed, as far as the type of products kept them.

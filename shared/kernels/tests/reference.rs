@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use turbo_kernels::{
     Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels,
-    Planes, Window, arch, reference,
+    Planes, Source, Window, arch, reference,
 };
 
 struct Random(u64);
@@ -237,12 +237,21 @@ fn convolutions() {
                     .map(|(a, b)| a + f64::from(*b))
                     .collect();
                 let residual = Planes::from_channels(&ctx, &residual, n, h * w);
+                let copy = residual.copy(&ctx);
                 let ours = turbo_kernels::conv3x3(&ctx, &padded, matrix, Some(&b), Some(residual));
                 close(
                     &ours.to_channels(),
                     &expected,
                     2e-6,
                     &format!("{what} residual"),
+                );
+                let source = Source::plain(&planes, [h, w]);
+                let ours = source.conv3x3(&ctx, matrix, Some(&b), Some(copy.into()), compute);
+                close(
+                    &ours.to_channels(),
+                    &expected,
+                    2e-6,
+                    &format!("{what} residual, from planes"),
                 );
                 for window in [
                     same,
@@ -320,6 +329,69 @@ fn upsampling_packs_the_nearest_pixel() {
                 2e-6,
                 "upsampled convolution",
             );
+        }
+    }
+}
+
+/// Norm, activation and upsampling on the way into a convolution, by Winograd's way and by plain products.
+#[test]
+fn convolutions_of_what_is_still_to_be_done() {
+    let mut r = Random(7);
+    for (ctx, compute) in paths() {
+        for (c, n, from, to) in [
+            (4, 3, [9, 7], [9, 7]),
+            (32, 3, [40, 33], [40, 33]),
+            (64, 30, [30, 131], [30, 131]),
+            (150, 20, [29, 31], [29, 31]),
+            (32, 7, [15, 21], [30, 42]),
+            (40, 8, [17, 19], [33, 50]),
+            (32, 5, [64, 64], [128, 128]),
+        ] {
+            for act in [Activation::Identity, Activation::Silu, Activation::Relu] {
+                let what = format!(
+                    "{} {compute:?} {c}->{n} {from:?} as {to:?} {act:?}",
+                    ctx.isa.name()
+                );
+                let x = r.any(c * from[0] * from[1]);
+                let (weight, shift) = (r.any(c), r.any(c));
+                let (w, b) = (r.exact(n * c * 9), r.any(n));
+                let planes = Planes::from_channels(&ctx, &x, c, from[0] * from[1]);
+                let norm = GroupNorm::measure(&ctx, &planes, &weight, &shift, c / 2, 1e-6);
+                let normed =
+                    reference::group_norm(&x, from[0] * from[1], &weight, &shift, c / 2, 1e-6);
+                let large: Vec<f32> = (0..c * to[0] * to[1])
+                    .map(|i| {
+                        let (k, y, x) = (i / (to[0] * to[1]), i / to[1] % to[0], i % to[1]);
+                        let y = y * from[0] / to[0];
+                        let at = (k * from[0] + y) * from[1] + x * from[1] / to[1];
+                        reference::activation(normed[at], act) as f32
+                    })
+                    .collect();
+                let source = Source {
+                    planes: &planes,
+                    from,
+                    size: to,
+                    norm: Some(&norm),
+                    activation: act,
+                };
+                let expected: Vec<f64> = large.iter().map(|v| f64::from(*v)).collect();
+                close(&source.planes(&ctx).to_channels(), &expected, 2e-6, &what);
+                let same = Window {
+                    kernel: 3,
+                    stride: 1,
+                    padding: [1; 4],
+                };
+                let expected = reference::conv2d(&large, [c, to[0], to[1]], &w, Some(&b), same);
+                let file = bytes(&w, Float::F16);
+                let matrix = Matrix::new(&file, Float::F16, n, c * 9);
+                let ours = source.conv3x3(&ctx, matrix, Some(&b), None, compute);
+                close(
+                    &ours.to_channels(),
+                    &expected,
+                    rounded(compute).max(4e-6),
+                    &what,
+                );
+            }
         }
     }
 }

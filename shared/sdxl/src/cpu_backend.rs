@@ -2,7 +2,8 @@
 //!
 //! A value is kept in whatever form the layer that made it could write for the layer that will read it: norms and
 //! activations write packed operands, attention writes the operand of its output projection, upsampling writes the
-//! padded map that a convolution reads. Asking a value for another form converts it.
+//! padded map that a convolution reads. In float32, convolutions normalise and enlarge maps on the way instead, so
+//! those layers only note down what is to be done. Asking a value for another form converts it.
 
 use crate::backend::{Activation, Affine, Backend, Window};
 use crate::{DType, Error, Result};
@@ -10,6 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use turbo_kernels::{
     self as kernels, Compute, Context, Float, GroupNorm, Isa, Left, Matrix, Padded, Panels, Planes,
+    Residual, Source,
 };
 use turbo_weights::{Dtype, Weight};
 
@@ -39,6 +41,51 @@ enum Form {
     Panels(Panels),
     /// What 3x3 convolutions read.
     Padded(Padded),
+    /// A map that is finished by who reads it.
+    Pending(Pending),
+}
+
+/// A map with what is still to be done to it. Large ones are most of the memory of a decoder, and a convolution that
+/// can do it on the way saves writing another.
+#[derive(Debug)]
+struct Pending {
+    /// [`Form::Planes`].
+    form: Arc<Form>,
+    from: [usize; 2],
+    size: [usize; 2],
+    norm: Option<Arc<GroupNorm>>,
+    activation: kernels::Activation,
+}
+
+impl Pending {
+    fn source(&self) -> Source<'_> {
+        let Form::Planes(planes) = &*self.form else {
+            unreachable!("`Cpu::pending` holds planes only");
+        };
+        Source {
+            planes,
+            from: self.from,
+            size: self.size,
+            norm: self.norm.as_deref(),
+            activation: self.activation,
+        }
+    }
+
+    /// The numbers and what is to be applied to them, where that is all and nobody else holds them.
+    fn into_residual(self, ctx: &Context) -> Residual {
+        let alone = self.norm.is_none() && self.from == self.size;
+        match Arc::try_unwrap(self.form) {
+            Ok(Form::Planes(planes)) if alone => Residual {
+                planes,
+                activation: self.activation,
+            },
+            Ok(form) => {
+                let form = Arc::new(form);
+                Self { form, ..self }.source().planes(ctx).into()
+            }
+            Err(form) => Self { form, ..self }.source().planes(ctx).into(),
+        }
+    }
 }
 
 impl Form {
@@ -47,7 +94,7 @@ impl Form {
         match self {
             Self::Planes(p) => p.into(),
             Self::Panels(p) => p.into(),
-            Self::Padded(_) => unreachable!("`Cpu::left` gives none"),
+            Self::Padded(_) | Self::Pending(_) => unreachable!("`Cpu::left` gives none"),
         }
     }
 }
@@ -56,6 +103,18 @@ impl Form {
 enum As<'a, T> {
     Is(&'a T),
     Made(T),
+}
+
+const IDENTITY: kernels::Activation = kernels::Activation::Identity;
+
+impl As<'_, Planes> {
+    /// One made for the occasion.
+    fn into_made(self) -> Planes {
+        match self {
+            Self::Made(planes) => planes,
+            Self::Is(_) => unreachable!("asked for where the form is another"),
+        }
+    }
 }
 
 impl<T> Deref for As<'_, T> {
@@ -183,6 +242,7 @@ impl Cpu {
             Form::Planes(p) => As::Is(p),
             Form::Panels(p) => As::Made(p.unpack(&self.ctx)),
             Form::Padded(p) => As::Made(p.unpack(&self.ctx)),
+            Form::Pending(p) => As::Made(p.source().planes(&self.ctx)),
         }
     }
 
@@ -200,16 +260,39 @@ impl Cpu {
         }
     }
 
-    fn padded<'a>(&self, x: &'a CpuTensor) -> As<'a, Padded> {
-        match &*x.form {
-            Form::Padded(p) => As::Is(p),
-            _ => As::Made(Padded::pack(
-                &self.ctx,
-                &self.planes(x),
-                x.height,
-                x.width,
-                self.compute,
-            )),
+    /// `x` with what is to be done to it when it is read, after what is pending already.
+    fn pending(
+        &self,
+        x: &CpuTensor,
+        size: [usize; 2],
+        norm: Option<Arc<GroupNorm>>,
+        act: kernels::Activation,
+    ) -> CpuTensor {
+        let pending = match &*x.form {
+            // Nearest neighbours of finished numbers are the finished numbers of nearest neighbours.
+            Form::Pending(p) if p.size == p.from && norm.is_none() && act == IDENTITY => Pending {
+                form: p.form.clone(),
+                from: p.from,
+                size,
+                norm: p.norm.clone(),
+                activation: p.activation,
+            },
+            form => Pending {
+                form: match form {
+                    Form::Planes(_) => x.form.clone(),
+                    _ => Arc::new(Form::Planes(self.planes(x).into_made())),
+                },
+                from: [x.height, x.width],
+                size,
+                norm,
+                activation: act,
+            },
+        };
+        CpuTensor {
+            form: Arc::new(Form::Pending(pending)),
+            height: size[0],
+            width: size[1],
+            tokens: false,
         }
     }
 
@@ -219,11 +302,27 @@ impl Cpu {
             Ok(Form::Planes(p)) => p,
             Ok(Form::Panels(p)) => p.unpack(&self.ctx),
             Ok(Form::Padded(p)) => p.unpack(&self.ctx),
+            Ok(Form::Pending(p)) => p.into_residual(&self.ctx).finish(&self.ctx),
             Err(shared) => match &*shared {
                 Form::Planes(p) => p.copy(&self.ctx),
                 Form::Panels(p) => p.unpack(&self.ctx),
                 Form::Padded(p) => p.unpack(&self.ctx),
+                Form::Pending(p) => p.source().planes(&self.ctx),
             },
+        }
+    }
+
+    /// The numbers to add to, with an activation that the convolution can apply on the way.
+    fn residual(&self, x: CpuTensor) -> Residual {
+        match Arc::try_unwrap(x.form) {
+            Ok(Form::Pending(p)) => p.into_residual(&self.ctx),
+            Ok(form) => self
+                .owned(CpuTensor {
+                    form: Arc::new(form),
+                    ..x
+                })
+                .into(),
+            Err(form) => self.owned(CpuTensor { form, ..x }).into(),
         }
     }
 
@@ -375,6 +474,10 @@ impl Backend for Cpu {
     }
 
     fn activate(&self, x: CpuTensor, act: Activation) -> Result<CpuTensor> {
+        if self.compute == Compute::F32 && !x.tokens {
+            // A convolution follows.
+            return Ok(self.pending(&x, [x.height, x.width], None, activation(act)));
+        }
         Ok(self.change(x, |_, row| {
             kernels::activate(self.ctx.isa, row, activation(act));
         }))
@@ -416,6 +519,10 @@ impl Backend for Cpu {
             norm.groups,
             norm.eps,
         );
+        if self.compute == Compute::F32 && act != Activation::Identity {
+            let size = [x.height, x.width];
+            return Ok(self.pending(x, size, Some(Arc::new(group)), activation(act)));
+        }
         // With an activation a convolution follows, without one a projection does.
         Ok(x.with(if act == Activation::Identity {
             Form::Panels(group.panels(&self.ctx, &planes, self.compute))
@@ -498,7 +605,6 @@ impl Backend for Cpu {
             }
         };
         let bias = bias.as_deref();
-        let residual = residual.map(|r| self.owned(r));
         let [height, width] = layer.window.output(x.height, x.width);
         let out = if layer.window
             == (kernels::Window {
@@ -506,7 +612,21 @@ impl Backend for Cpu {
                 stride: 1,
                 padding: [1; 4],
             }) {
-            kernels::conv3x3(&self.ctx, &self.padded(x), w, bias, residual)
+            let planes;
+            let source = match &*x.form {
+                Form::Padded(p) => {
+                    let residual = residual.map(|r| self.owned(r));
+                    let out = kernels::conv3x3(&self.ctx, p, w, bias, residual);
+                    return Ok(CpuTensor::map(out, height, width));
+                }
+                Form::Pending(p) => p.source(),
+                _ => {
+                    planes = self.planes(x);
+                    Source::plain(&planes, [x.height, x.width])
+                }
+            };
+            let residual = residual.map(|r| self.residual(r));
+            source.conv3x3(&self.ctx, w, bias, residual, self.compute)
         } else {
             let one = layer.window
                 == kernels::Window {
@@ -527,7 +647,7 @@ impl Backend for Cpu {
                 )))
             };
             match residual {
-                Some(r) => kernels::linear_add(&self.ctx, left.left(), w, bias, r),
+                Some(r) => kernels::linear_add(&self.ctx, left.left(), w, bias, self.owned(r)),
                 None => kernels::linear(
                     &self.ctx,
                     left.left(),
@@ -542,6 +662,9 @@ impl Backend for Cpu {
 
     fn upsample_nearest(&self, x: &CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
         // A convolution follows, always.
+        if self.compute == Compute::F32 {
+            return Ok(self.pending(x, [height, width], None, IDENTITY));
+        }
         let planes = self.planes(x);
         let out = Padded::pack_upsampled(
             &self.ctx,

@@ -1,0 +1,146 @@
+//! From a map to inputs in the transformed domain.
+
+use super::blocks::Block;
+use super::transform::{IN, Lanes, OUT, POINTS, b};
+use crate::Isa;
+use crate::arch::{LANES, PANEL};
+use crate::buffer::Scratch;
+use crate::isa::per_isa;
+use crate::map::{Source, Window};
+
+/// Where the inputs of a task lie: `[POINTS][panels][channels][PANEL]`.
+///
+/// Vectors are stored whole, so what is stored for the last tiles of a run reaches into lanes that the next run, or the
+/// next channel, overwrites. Behind a panel there is room for it, which also keeps the 36 numbers of a tile out of one
+/// set of the cache.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    panel: usize,
+    point: usize,
+}
+
+impl Layout {
+    pub(super) fn new(channels: usize, panels: usize) -> Self {
+        let panel = channels * PANEL + LANES;
+        Self {
+            panel,
+            point: panels * panel,
+        }
+    }
+
+    pub(super) fn len(self) -> usize {
+        POINTS * self.point
+    }
+
+    pub(super) fn at(self, point: usize, panel: usize, channel: usize) -> usize {
+        point * self.point + panel * self.panel + channel * PANEL
+    }
+}
+
+/// Reads the pixels of `block` and around it, and transforms them.
+pub(super) fn transform(
+    isa: Isa,
+    x: &Source<'_>,
+    block: &Block,
+    layout: Layout,
+    out: &mut [f32],
+    room: &mut Scratch,
+) {
+    let rows = block.height * OUT + IN - OUT;
+    let width = block.width * OUT + IN - OUT;
+    let pitch = width.next_multiple_of(LANES);
+    let window = Window {
+        top: block.top * OUT,
+        left: block.left * OUT,
+        width,
+        pitch,
+    };
+    // The first two columns of the tile behind the last are that one's last two.
+    let phase_pitch = (block.width + 1).next_multiple_of(LANES) + LANES;
+    let room = room.f32(rows * pitch + IN * pitch + IN * OUT * phase_pitch);
+    let (lines, room) = room.split_at_mut(rows * pitch);
+    let (columns, phases) = room.split_at_mut(IN * pitch);
+    for c in 0..x.planes.channels {
+        x.window(isa, c, window, lines);
+        for y in 0..block.height {
+            for row in y * OUT..((y + 1) * OUT).min(rows) {
+                x.prefetch(c + 1, window, row);
+            }
+            let lines = &lines[y * OUT * pitch..][..IN * pitch];
+            down(isa, lines, columns);
+            for (line, phases) in columns
+                .chunks_exact(pitch)
+                .zip(phases.chunks_exact_mut(OUT * phase_pitch))
+            {
+                let (p0, rest) = phases.split_at_mut(phase_pitch);
+                let (p1, rest) = rest.split_at_mut(phase_pitch);
+                let (p2, p3) = rest.split_at_mut(phase_pitch);
+                sort(isa, &line[..block.width * OUT], p0, p1, p2, p3);
+                p0[block.width] = line[width - 2];
+                p1[block.width] = line[width - 1];
+            }
+            for run in block.runs(y) {
+                let out = &mut out[layout.at(0, run.panel, c) + run.lane..];
+                along(
+                    isa,
+                    &phases[run.x..],
+                    phase_pitch,
+                    run.len,
+                    out,
+                    layout.point,
+                );
+            }
+        }
+    }
+}
+
+per_isa! {
+/// Transforms [`IN`] lines down the columns.
+fn down(isa, lines: &[f32], out: &mut [f32]) {
+    let pitch = lines.len() / IN;
+    for x in (0..pitch).step_by(LANES) {
+        let mut v = [Lanes::ZERO; IN];
+        for i in 0..IN {
+            v[i] = Lanes::load(&lines[i * pitch + x..]);
+        }
+        let v = b(v);
+        for i in 0..IN {
+            v[i].store(&mut out[i * pitch + x..]);
+        }
+    }
+}
+}
+
+per_isa! {
+/// Sorts pixels by their column in a tile.
+fn sort(isa, line: &[f32], p0: &mut [f32], p1: &mut [f32], p2: &mut [f32], p3: &mut [f32]) {
+    let tiles = line.len() / OUT;
+    let (line, p0, p1) = (&line[..tiles * OUT], &mut p0[..tiles], &mut p1[..tiles]);
+    let (p2, p3) = (&mut p2[..tiles], &mut p3[..tiles]);
+    for t in 0..tiles {
+        p0[t] = line[t * OUT];
+        p1[t] = line[t * OUT + 1];
+        p2[t] = line[t * OUT + 2];
+        p3[t] = line[t * OUT + 3];
+    }
+}
+}
+
+per_isa! {
+/// Transforms along the rows: `tiles` tiles, whole vectors of them, to [`POINTS`] numbers, `stride` apart.
+fn along(isa, phases: &[f32], phase_pitch: usize, tiles: usize, out: &mut [f32], stride: usize) {
+    for t in (0..tiles).step_by(LANES) {
+        for i in 0..IN {
+            let mut v = [Lanes::ZERO; IN];
+            for j in 0..IN {
+                // The last two inputs of a tile are the first two of the next.
+                v[j] = Lanes::load(&phases[(i * OUT + j % OUT) * phase_pitch + t + j / OUT..]);
+            }
+            let v = b(v);
+            for j in 0..IN {
+                v[j].store(&mut out[(i * IN + j) * stride + t..]);
+            }
+        }
+    }
+}
+}

@@ -1,0 +1,143 @@
+//! 3x3 convolutions of large maps in float32 with a quarter of the multiplications: Winograd's F(4x4, 3x3) (Lavin
+//! and Gray 2015, "Fast Algorithms for Convolutional Neural Networks").
+//!
+//! A map is cut into tiles of 4x4 results. The 6x6 inputs of a tile become 36 numbers, so do the 3x3 weights; a tile
+//! costs 36 products a channel instead of 144, and 36 small matrix products do them all. Tiles lie side by side in
+//! the vectors, 64 to a panel, as positions do everywhere else.
+//!
+//! A task is a rectangle of tiles: it reads its pixels, normalises and enlarges them on the way ([`Source`]), and
+//! keeps all else in cache until it writes its results. So no map but the result is ever written.
+
+mod blocks;
+mod input;
+mod output;
+mod transform;
+mod weights;
+
+use crate::arch::{Aside, Compute, LANES, NR, PANEL, Tile, kernels};
+use crate::buffer::{Shared, with_scratch};
+use crate::float::Matrix;
+use crate::map::{Residual, Source};
+use crate::value::{Context, Planes};
+use blocks::Blocks;
+use rayon::prelude::*;
+use transform::{OUT, POINTS};
+use weights::Weights;
+
+/// Input channels from which on a task takes two panels. Its inputs are then long out of the second-level cache, and
+/// what counts is how often weights are read.
+const LONG: usize = 384;
+
+/// Output channels that are worth transforming inputs for.
+const FEWEST: usize = 48;
+
+/// Whether the savings outweigh the transforms.
+pub(crate) fn pays(channels: usize, [height, width]: [usize; 2]) -> bool {
+    channels >= 32 && height.div_ceil(OUT) * width.div_ceil(OUT) >= 48
+}
+
+/// `W * x + b` for a 3x3 convolution of stride 1, into a new map or added to `residual`. float32.
+///
+/// # Panics
+/// If the residual has another shape.
+pub(crate) fn conv3x3(
+    ctx: &Context,
+    x: &Source<'_>,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    residual: Option<Residual>,
+) -> Planes {
+    let isa = ctx.isa;
+    let (channels, outputs) = (x.planes.channels, w.rows);
+    let [height, width] = x.size;
+    let add = residual.as_ref().map(|r| r.activation);
+    let mut out = residual.map_or_else(|| Planes::take(ctx, outputs, height * width), |r| r.planes);
+    assert_eq!(
+        (out.channels, out.positions),
+        (outputs, height * width),
+        "result of a convolution"
+    );
+    let pitch = out.pitch;
+    let shared = Shared::new(out.data_mut());
+    let weights = Weights::transform(ctx, w, channels);
+
+    // Two tasks a thread at least: of fewer panels, then of fewer outputs, whose inputs are transformed once more.
+    let tasks = 2 * rayon::current_num_threads();
+    let all = (height.div_ceil(OUT) * width.div_ceil(OUT)).div_ceil(PANEL);
+    let most = if channels < LONG { 1 } else { 2 };
+    // Outputs whose sums are held at a time: as many as inputs and sums together bear in cache, and where inputs are
+    // read from memory anyway, enough to read them seldom.
+    let most_rows = (channels / 2).clamp(FEWEST, 256);
+    let blocks = Blocks::new(height, width, (all / tasks).clamp(1, most) * PANEL);
+    let panels = blocks.largest().div_ceil(PANEL);
+    let split = tasks.div_ceil(blocks.count()).min(outputs.div_ceil(FEWEST));
+    let share = weights.rows.div_ceil(split).next_multiple_of(NR);
+    let height_of_sums = share
+        .div_ceil(share.div_ceil(most_rows))
+        .next_multiple_of(NR);
+
+    let kernels = kernels(isa, Compute::F32).tiles;
+    let offsets: Vec<u32> = (0..weights.block).map(|s| (s * PANEL) as u32).collect();
+    let inputs_layout = input::Layout::new(channels, panels);
+    let sums_layout = output::Layout::new(height_of_sums, panels);
+    (0..blocks.count() * split)
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|task| {
+            let block = blocks.get(task / split);
+            let part = task % split * share..(task % split * share + share).min(weights.rows);
+            if part.is_empty() {
+                return; // shares are rounded up
+            }
+            let panels = block.tiles().div_ceil(PANEL);
+            with_scratch(|[inputs, sums, room, _]| {
+                let inputs = inputs.f32(inputs_layout.len());
+                let sums = sums.f32(sums_layout.len());
+                input::transform(isa, x, &block, inputs_layout, inputs, room);
+                for row in part.clone().step_by(height_of_sums) {
+                    let rows = height_of_sums.min(part.end - row);
+                    for point in 0..POINTS {
+                        for (b, steps) in weights.blocks().enumerate() {
+                            for panel in 0..panels {
+                                let kernel = kernels[block.lanes(panel).div_ceil(LANES) - 1];
+                                let a = &inputs[inputs_layout.at(point, panel, steps.start)..]
+                                    [..steps.len() * PANEL];
+                                for r in (0..rows).step_by(NR) {
+                                    let tile = Tile {
+                                        steps: steps.len(),
+                                        a: a.as_ptr().cast(),
+                                        offsets: offsets.as_ptr(),
+                                        a_stride: PANEL,
+                                        a_vector: LANES,
+                                        aside: [Aside::NONE; 2],
+                                        w: weights.tile(point, b, row + r).as_ptr().cast(),
+                                        w_stride: weights.block,
+                                        c: sums[sums_layout.at(point, panel, r)..][..NR * PANEL]
+                                            .as_mut_ptr(),
+                                        accumulate: b > 0,
+                                    };
+                                    // SAFETY: `a` and `c` were cut to what the tile reads and writes, `offsets` has a
+                                    // block's steps, and `weights.tile` has `NR` rows of a block.
+                                    unsafe { kernel(&tile) };
+                                }
+                            }
+                        }
+                    }
+                    for r in 0..rows.min(outputs.saturating_sub(row)) {
+                        let place = output::Place {
+                            out: shared,
+                            start: (row + r) * pitch,
+                            size: x.size,
+                            bias: bias.map_or(0.0, |b| b[row + r]),
+                            add,
+                        };
+                        // SAFETY: a task alone holds its tiles of its channels.
+                        unsafe {
+                            output::transform(isa, sums, sums_layout, r, &block, place, room)
+                        };
+                    }
+                }
+            });
+        });
+    out
+}

@@ -1,0 +1,137 @@
+//! From sums in the transformed domain to a map.
+
+use super::blocks::Block;
+use super::transform::{IN, Lanes, OUT, POINTS, a};
+use crate::Isa;
+use crate::arch::{LANES, PANEL};
+use crate::buffer::{Scratch, Shared};
+use crate::isa::per_isa;
+use crate::math::{Activation, activate_inline};
+
+/// Where the sums of a task lie: `[POINTS][panels][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of
+/// one set of the cache.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    panel: usize,
+    point: usize,
+}
+
+impl Layout {
+    pub(super) fn new(rows: usize, panels: usize) -> Self {
+        let panel = rows * PANEL;
+        Self {
+            panel,
+            point: panels * panel + LANES,
+        }
+    }
+
+    pub(super) fn len(self) -> usize {
+        POINTS * self.point
+    }
+
+    pub(super) fn at(self, point: usize, panel: usize, row: usize) -> usize {
+        point * self.point + panel * self.panel + row * PANEL
+    }
+}
+
+/// The channel that results go to.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) out: Shared<f32>,
+    /// Its first pixel.
+    pub(super) start: usize,
+    /// Height and width.
+    pub(super) size: [usize; 2],
+    pub(super) bias: f32,
+    /// To what is there, after this is applied to it; without, whatever is there is overwritten.
+    pub(super) add: Option<Activation>,
+}
+
+/// Transforms row `row` of the sums, and stores its pixels.
+///
+/// # Safety
+/// No other thread may hold the block's pixels of this channel, and the map must be borrowed.
+pub(super) unsafe fn transform(
+    isa: Isa,
+    sums: &[f32],
+    layout: Layout,
+    row: usize,
+    block: &Block,
+    place: Place,
+    room: &mut Scratch,
+) {
+    let [height, width] = place.size;
+    let pixels = room.f32(OUT * PANEL * OUT);
+    for panel in 0..block.tiles().div_ceil(PANEL) {
+        let lanes = block.lanes(panel);
+        let sums = &sums[layout.at(0, panel, row)..];
+        back(isa, sums, layout.point, lanes, place.bias, pixels);
+        let rows = panel * PANEL / block.width..=(panel * PANEL + lanes - 1) / block.width;
+        for run in rows
+            .flat_map(|y| block.runs(y))
+            .filter(|run| run.panel == panel)
+        {
+            let (y, x) = ((block.top + run.y) * OUT, (block.left + run.x) * OUT);
+            let columns = (run.len * OUT).min(width - x);
+            for i in 0..OUT.min(height - y) {
+                let from = &pixels[(i * PANEL + run.lane) * OUT..][..columns];
+                // SAFETY: by the caller's word.
+                let to = unsafe { place.out.range(place.start + (y + i) * width + x, columns) };
+                match place.add {
+                    Some(activation) => add(isa, activation, to, from),
+                    None => to.copy_from_slice(from),
+                }
+            }
+        }
+    }
+}
+
+per_isa! {
+fn add(isa, activation: Activation, to: &mut [f32], from: &[f32]) {
+    activate_inline::<LEVEL>(to, activation);
+    for (o, v) in to.iter_mut().zip(from) {
+        *o += *v;
+    }
+}
+}
+
+per_isa! {
+/// [`POINTS`] rows of sums, `stride` apart, to `[OUT][PANEL * OUT]`: rows of pixels.
+fn back(isa, sums: &[f32], stride: usize, lanes: usize, bias: f32, out: &mut [f32]) {
+    let mut columns = [0.0; OUT * LANES];
+    for l in (0..lanes).step_by(LANES) {
+        let mut half = [[Lanes::ZERO; IN]; OUT];
+        for j in 0..IN {
+            let mut v = [Lanes::ZERO; IN];
+            for i in 0..IN {
+                v[i] = Lanes::load(&sums[(i * IN + j) * stride + l..]);
+            }
+            let v = a(v);
+            for i in 0..OUT {
+                half[i][j] = v[i];
+            }
+        }
+        for i in 0..OUT {
+            let v = a(half[i]);
+            for j in 0..OUT {
+                (v[j] + bias).store(&mut columns[j * LANES..]);
+            }
+            let (c0, rest) = columns.split_at(LANES);
+            let (c1, rest) = rest.split_at(LANES);
+            let (c2, c3) = rest.split_at(LANES);
+            mix(c0, c1, c2, c3, &mut out[i * PANEL * OUT + l * OUT..][..LANES * OUT]);
+        }
+    }
+}
+}
+
+/// The pixels of sixteen tiles' rows, column by column, as they lie in a map.
+#[inline(always)]
+fn mix(c0: &[f32], c1: &[f32], c2: &[f32], c3: &[f32], out: &mut [f32]) {
+    for (t, pixels) in out.chunks_exact_mut(OUT).enumerate() {
+        pixels[0] = c0[t];
+        pixels[1] = c1[t];
+        pixels[2] = c2[t];
+        pixels[3] = c3[t];
+    }
+}
