@@ -48,12 +48,13 @@ def svg(title, systems):
                 continue
             wide = r[part] / most_time * WIDE
             out.append(bar(x, y, wide, colour))
+            if wide > 34:
+                ink = "#fff" if part == "unet" else "#222"
+                out.append(text(x + wide / 2, y + 13, f"{r[part]:.1f}", text_anchor="middle", font_size=11, fill=ink))
             x += wide
-        note = f" without {' and '.join(missing)}" if missing else ""
-        # Where the bar is too long for its words, they stand below its end.
         out.append(text(x + 6, y + 14, f"{total(r):.1f}", font_weight=weight))
-        if note:
-            out.append(text(LEFT, y + BAR + 11, note.strip(), font_size=10, fill="#666"))
+        if missing:
+            out.append(text(LEFT, y + BAR + 11, f"without {' and '.join(missing)}", font_size=10, fill="#666"))
         wide = r["anon"] / most_memory * narrow
         out.append(bar(right, y, wide, MEMORY))
         out.append(text(right + wide + 6, y + 14, f"{r['anon'] / 1e9:.1f}", font_weight=weight))

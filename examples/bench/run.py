@@ -41,6 +41,10 @@ PROMPTS = ["a photo of a red fox in the snow", "a lighthouse on a cliff at dusk,
 TOOLS = ["encode-text", "denoise", "decode-latents", "to-png"]
 
 
+def git(*words):
+    return subprocess.run(["git", *words], cwd=PROJECT, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 class Results:
     """The lines of results.jsonl. A later line replaces an earlier one of the same measurement."""
 
@@ -48,9 +52,12 @@ class Results:
         self.path = folder / "results.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         self.known = {table.key(r): r for r in table.read(folder)}
+        self.revision = git("rev-parse", "--short", "HEAD") + ("+" if git("diff", "HEAD", "--", "shared", "tools") else "")
 
     def add(self, **record):
         record["date"] = datetime.date.today().isoformat()
+        if record["system"] == "ours":
+            record["revision"] = self.revision
         record["load"] = os.getloadavg()[0]
         self.known[table.key(record)] = record
         with open(self.path, "a") as f:
@@ -311,7 +318,6 @@ def machine(args):
         memory = int(f.readline().split()[1]) * 1024
     flags = set(re.search(r"flags\s*:(.*)", info)[1].split()) if "flags" in info else set()
     names = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX BF16"}
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     found = re.search(r"model name\s*:\s*(.*)", info)
     return {
         "stage": "machine",
@@ -323,7 +329,6 @@ def machine(args):
         "threads": args.threads,
         "runs": args.runs,
         "memory_bytes": memory,
-        "revision": revision.stdout.strip(),
     }
 
 
@@ -368,7 +373,7 @@ def main():
         for isa in args.isas:
             if isa in ("auto", "avx2"):
                 measure_peer(args, name, isa, results)
-    table.draw(args.out)
+    table.write(args.out)
 
 
 main()

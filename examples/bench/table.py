@@ -10,6 +10,7 @@ import argparse
 import json
 import pathlib
 import re
+import sys
 
 import chart
 
@@ -89,10 +90,11 @@ class Run:
         dates = sorted({r["date"] for r in self.all.values()})
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         has = f" with {', '.join(m['instructions'])}" if m["instructions"] else ""
+        revisions = sorted({r["revision"] for r in self.all.values() if r.get("revision")})
         busy = [r["load"] for r in self.all.values() if r["stage"] not in ("machine", "peak")]
         text = (
             f"{m['cpu']} (family and model {m['family']}){has}, {m['cores']} cores, {m['memory_bytes'] / 2**30:.0f} GiB; "
-            f"{when}, revision {m['revision']}. Batch 1, {m['threads']} threads, weights in the page cache, "
+            f"{when}, revision {', '.join(revisions)}. Batch 1, {m['threads']} threads, weights in the page cache, "
             f"medians of {m['runs']} runs after one that warms up."
         )
         if busy and max(busy) > m["threads"] + 1.5:
@@ -106,6 +108,9 @@ class Run:
         for stage, words in STAGES.items():
             for dtype in ["auto", "bf16", "f32"]:
                 found = [self.get("ours", isa, stage, dtype, size) for size in self.sizes]
+                if stage == "text":
+                    # Measured once: the picture's size is nothing to it.
+                    found = [next(filter(None, found), None)] * len(found)
                 if not any(found):
                     continue
                 if stage == "picture":
@@ -123,7 +128,7 @@ class Run:
                     if r is None:
                         cells += ["", "", ""]
                         continue
-                    work, rate = GFLOP.get((stage, size)), rates.get(dtype)
+                    work, rate = GFLOP.get((stage, r["size"])), rates.get(dtype)
                     share = f"{100 * work / r['median_s'] / rate:.0f} %" if work and rate else ""
                     cells += [seconds(r["median_s"]), share, size_of(r["peak_anon_bytes"])]
                 lines.append(cells)
@@ -138,6 +143,7 @@ class Run:
         """One dictionary for each system and type: the times of its stages, and its memory."""
         found = []
         for system, name in SYSTEMS.items():
+            versions = next((r["versions"] for r in self.all.values() if r["system"] == system and "versions" in r), {})
             for dtype in ["bf16", "f16", "f32"]:
                 get = lambda stage, types=(dtype,), s=size: next(
                     (r for t in types if (r := self.get(system, isa, stage, t, s))), None
@@ -155,6 +161,7 @@ class Run:
                 found.append(
                     {
                         "system": name,
+                        "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
                         "ours": system == "ours",
                         "dtype": TYPES[dtype],
                         **times,
@@ -172,9 +179,10 @@ class Run:
         time = lambda s: "" if s is None else seconds(s)
         for r in self.systems(size, isa):
             note = "" if r["whole"] else ", largest stage"
+            name = f"{r['system']}, {r['dtype']}"
             lines.append(
                 [
-                    f"**{r['system']}, {r['dtype']}**" if r["ours"] else f"{r['system']}, {r['dtype']}",
+                    f"**{name}**" if r["ours"] else name,
                     *(time(r[stage]) for stage in ["text", "unet", "vae", "next", "first"]),
                     size_of(r["anon"]) + note,
                     size_of(r["rss"]) if r["rss"] else "",
@@ -193,40 +201,52 @@ class Run:
                     continue
                 only = "" if isa == "auto" else f", all pinned to {name}"
                 out += [f"Beside other software on the same checkpoint, {size}x{size}{only}:", "", *self.peers(size, isa)]
+        versions = dict.fromkeys(r["versions"] for size in self.sizes for r in self.systems(size, "auto"))
+        versions = ", ".join(filter(None, versions))
+        out += [f"Versions: {versions}.", ""] if versions else []
         return "\n".join(out)
 
 
 def draw(folder):
+    """What a run's files are to hold, by name."""
     run = Run(folder)
-    folder = pathlib.Path(folder)
-    (folder / "table.md").write_text(run.markdown())
     size = run.sizes[0]
     title = f"One picture of {size}x{size}, one step, {run.machine['threads']} threads, {run.machine['cpu']}"
-    (folder / "chart.svg").write_text(chart.svg(title, run.systems(size, "auto")))
-    print(folder / "table.md")
-    print(folder / "chart.svg")
-    return run
+    return {"table.md": run.markdown(), "chart.svg": chart.svg(title, run.systems(size, "auto"))}
+
+
+def write(folder):
+    for name, text in draw(folder).items():
+        (pathlib.Path(folder) / name).write_text(text)
+        print(pathlib.Path(folder) / name)
+
+
+def with_block(text, block):
+    """`text` with `block` between its marks."""
+    marks = r"(<!-- bench: begin[^\n]*-->\n).*?(<!-- bench: end -->)"
+    new, count = re.subn(marks, lambda found: found[1] + block + found[2], text, flags=re.S)
+    if count != 1:
+        raise SystemExit(f"table.py: expected one block between bench: begin and bench: end, found {count}")
+    return new
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("run", type=pathlib.Path, help="folder with results.jsonl")
     p.add_argument("--readme", type=pathlib.Path, help="replace the block in this file")
+    p.add_argument("--check", action="store_true", help="write nothing; fail if there were something to write")
     args = p.parse_args()
-    run = draw(args.run)
+    files = {args.run / name: text for name, text in draw(args.run).items()}
     if args.readme:
-        text = args.readme.read_text()
         place = args.run.resolve().relative_to(args.readme.resolve().parent)
-        block = f"![Time and memory of each system]({place}/chart.svg)\n\n{run.markdown()}"
-        new, count = re.subn(
-            r"(<!-- bench: begin[^\n]*-->\n).*?(<!-- bench: end -->)",
-            lambda found: found[1] + block + found[2],
-            text,
-            flags=re.S,
-        )
-        if count != 1:
-            raise SystemExit(f"{args.readme}: expected one block between bench: begin and bench: end, found {count}")
-        args.readme.write_text(new)
+        block = f"![Time and memory of each system]({place}/chart.svg)\n\n{files[args.run / 'table.md']}"
+        files[args.readme] = with_block(args.readme.read_text(), block)
+    for path, text in files.items():
+        if args.check and path.read_text() != text:
+            raise SystemExit(f"{path} is not what the results draw: run {' '.join(sys.argv).replace(' --check', '')}")
+        if not args.check:
+            path.write_text(text)
+            print(path)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def open_decoder():
     if args.stage == "vae":
         vae = load(AutoencoderKL, "vae")
     else:
-        vae = AutoencoderTiny.from_pretrained(args.tiny_vae, torch_dtype=dtype).eval()
+        vae = AutoencoderTiny.from_pretrained(args.tiny_vae, variant="fp16", torch_dtype=dtype).eval()
     latents = noise(1, 4, side, side)
     return lambda: vae.decode(latents, return_dict=False)
 
@@ -76,4 +76,4 @@ def open_picture():
 
 
 stages = {"text": open_text, "unet": open_unet, "vae": open_decoder, "tiny-vae": open_decoder, "picture": open_picture}
-measure.report(args, stages[args.stage])
+measure.report(args, ["diffusers", "torch"], stages[args.stage])

@@ -4,14 +4,13 @@ Standard library only.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import statistics
-import sys
 import threading
 import time
 
-START = time.time()
 PROMPT = "a photo of a red fox in the snow"
 
 
@@ -58,37 +57,39 @@ class Memory(threading.Thread):
             time.sleep(0.02)
 
 
-def report(args, open_stage):
-    """Opens a stage with `open_stage()`, which gives a function to time, and prints the figures."""
+def report(args, packages, open_stage):
+    """Opens a stage with `open_stage()`, which gives a function to time, prints the figures, and gives them.
+
+    `packages`: those whose versions are told.
+    """
     memory = Memory()
     begin = time.perf_counter()
     step = open_stage()
     opened = time.perf_counter() - begin
     seconds, busy = [], []
-    first_picture = None
+    first = None
     for _ in range(args.runs + 1):
         begin, cpu = time.perf_counter(), time.process_time()
         step()
         seconds.append(time.perf_counter() - begin)
         busy.append(time.process_time() - cpu)
-        if first_picture is None:
-            first_picture = time.time() - process_started()
-    rss = memory.sample()
-    json.dump(
-        {
-            "stage": args.stage,
-            "dtype": args.dtype,
-            "size": args.size,
-            "threads": args.threads,
-            "open_s": round(opened, 3),
-            "first_s": round(seconds[0], 3),
-            "from_start_s": round(first_picture, 3),
-            "seconds": [round(s, 4) for s in seconds[1:]],
-            "median_s": round(statistics.median(seconds[1:]), 4),
-            "cpu_s": round(statistics.median(busy[1:]), 4),
-            "peak_anon_bytes": memory.anon,
-            "peak_rss_bytes": rss,
-        },
-        sys.stdout,
-    )
-    print(flush=True)
+        if first is None:
+            first = time.time() - process_started()
+    figures = {
+        "stage": args.stage,
+        "dtype": args.dtype,
+        "size": args.size,
+        "threads": args.threads,
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "open_s": round(opened, 3),
+        "first_s": round(seconds[0], 3),
+        "from_start_s": round(first, 3),
+        "seconds": [round(s, 4) for s in seconds[1:]],
+        "median_s": round(statistics.median(seconds[1:]), 4),
+        # Of all threads: far below threads x seconds where other work had the cores.
+        "cpu_s": round(statistics.median(busy[1:]), 4),
+        "peak_rss_bytes": memory.sample(),
+        "peak_anon_bytes": memory.anon,
+    }
+    print(json.dumps(figures), flush=True)
+    return figures

@@ -3,10 +3,12 @@
 
     openvino_peer.py CHECKPOINT --stage text|unet|vae|tiny-vae|picture --dtype f32|bf16 [--size 512] [--cache DIR]
 
-`--stage convert` writes the converted models to the cache folder, in float16 as OpenVINO's exporters do.
+The first call converts, in a process of its own: `--stage convert` writes the converted models to the cache folder, in
+float16 as OpenVINO's exporters do.
 """
 
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -40,7 +42,7 @@ def convert_all():
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    # Traced in float32: the tracer does not take the UNet in half precision.
+    # Read as float32, since the tracer does not take the UNet in half precision.
     saved = dict(variant="fp16", torch_dtype=torch.float32)
 
     class UNet(torch.nn.Module):
@@ -91,7 +93,7 @@ def convert_all():
     if args.tiny_vae:
         convert(
             "tiny-vae",
-            lambda: Decoder(AutoencoderTiny.from_pretrained(args.tiny_vae)),
+            lambda: Decoder(AutoencoderTiny.from_pretrained(args.tiny_vae, variant="fp16")),
             decoder_input,
             [[1, 4, -1, -1]],
         )
@@ -171,5 +173,10 @@ def open_picture():
 if args.stage == "convert":
     convert_all()
 else:
+    needed = {"text": ["text_encoder", "text_encoder_2"], "picture": ["text_encoder", "text_encoder_2", "unet", "vae"]}
+    if not all((cache / f"{name}.xml").exists() for name in needed.get(args.stage, [args.stage])):
+        words = [args.checkpoint, "--stage", "convert", "--dtype", "f32", "--cache", args.cache]
+        words += ["--tiny-vae", args.tiny_vae] if args.tiny_vae else []
+        subprocess.run([sys.executable, __file__, *words], stdout=sys.stderr, check=True)
     stages = {"text": open_text, "unet": open_unet, "vae": open_decoder, "tiny-vae": open_decoder, "picture": open_picture}
-    measure.report(args, stages[args.stage])
+    measure.report(args, ["openvino"], stages[args.stage])
