@@ -182,20 +182,33 @@ class Ours:
 
     def picture(self, size, dtype):
         """The pipe: from its start to the first PNG, and from a second prompt to the second PNG."""
-        firsts, seconds, anon, together = [], [], [], []
-        for _ in range(self.args.runs):
-            with tempfile.TemporaryDirectory() as folder:
-                model = [*self.model, "--dtype", dtype]
-                commands = [
-                    self.tool("encode-text", *model),
-                    self.tool("denoise", *model, "--seed", 1, "--width", size, "--height", size),
-                    self.tool("decode-latents", *model),
-                    self.tool("to-png", "-o", f"{folder}/%d.png"),
-                ]
-                errors = open(f"{folder}/errors", "w+b")
-                begin, tools = time.perf_counter(), []
-                for command in commands:
-                    last = command is commands[-1]
+        runs = [self.pipe(size, dtype) for _ in range(self.args.runs)]
+        firsts, seconds, anon, together = zip(*runs)
+        return {
+            "first_pngs_s": firsts,
+            "from_start_s": statistics.median(firsts),
+            "seconds": seconds,
+            "median_s": statistics.median(seconds),
+            # Each process at its own greatest, added up; and the greatest of all together, which is less.
+            "peak_anon_bytes": max(anon),
+            "peak_anon_together_bytes": max(together),
+        }
+
+    def pipe(self, size, dtype):
+        """Two prompts through the four tools, the second when the first is drawn: their times, and the memory."""
+        model = [*self.model, "--dtype", dtype]
+        with tempfile.TemporaryDirectory() as folder, open(f"{folder}/errors", "w+b") as errors:
+            commands = [
+                self.tool("encode-text", *model),
+                self.tool("denoise", *model, "--seed", 1, "--width", size, "--height", size),
+                self.tool("decode-latents", *model),
+                self.tool("to-png", "-o", f"{folder}/%d.png"),
+            ]
+            tools, times = [], []
+            try:
+                begin = time.perf_counter()
+                for n, command in enumerate(commands):
+                    last = n == len(commands) - 1
                     tools.append(
                         subprocess.Popen(
                             command,
@@ -205,32 +218,28 @@ class Ours:
                             env=self.env,
                         )
                     )
-                    if len(tools) > 1:
-                        tools[-2].stdout.close()
+                    if n > 0:
+                        tools[n - 1].stdout.close()
                 memory = Memory([tool.pid for tool in tools])
-                for prompt, times in zip(PROMPTS, [firsts, seconds]):
-                    begin = begin if times is firsts else time.perf_counter()
+                for prompt in PROMPTS:
                     tools[0].stdin.write(f"{prompt}\n".encode())
                     tools[0].stdin.flush()
+                    # to-png tells of each picture when it is written.
                     event = tools[-1].stderr.readline()
                     if not event.startswith(b"{"):
                         errors.seek(0)
                         raise RuntimeError((errors.read() + event).decode())
-                    times.append(time.perf_counter() - begin)
+                    times.append(round(time.perf_counter() - begin, 4))
+                    begin = time.perf_counter()
                 memory.stop()
                 tools[0].stdin.close()
                 if any([tool.wait() for tool in tools]):
                     raise RuntimeError("a tool of the pipe failed")
-            # Each process at its own greatest, added up; and the greatest of all together, which is less.
-            anon.append(sum(memory.peaks.values()))
-            together.append(memory.together)
-        return {
-            "from_start_s": statistics.median(firsts),
-            "seconds": seconds,
-            "median_s": statistics.median(seconds),
-            "peak_anon_bytes": max(anon),
-            "peak_anon_together_bytes": max(together),
-        }
+            finally:
+                for tool in tools:
+                    if tool.poll() is None:
+                        tool.kill()
+        return *times, sum(memory.peaks.values()), memory.together
 
     def measure(self, results):
         args = self.args
@@ -255,7 +264,8 @@ class Ours:
                 # The text encoders do not know the picture's size.
                 if args.stages and stage not in args.stages or stage == "text" and size != args.sizes[0]:
                     continue
-                for dtype in ["auto", "f32"] if stage == "picture" else types:
+                # The VAE's configuration asks for float32, and gets it whatever --dtype says.
+                for dtype in {"picture": ["auto", "f32"], "vae": ["f32"]}.get(stage, types):
                     what = {"system": "ours", "isa": self.isa, "stage": stage, "dtype": dtype, "size": size}
                     if table.key(what) in results.known and not args.again:
                         continue
@@ -327,7 +337,6 @@ def machine(args):
         "instructions": [name for flag, name in names.items() if flag in flags],
         "cores": os.cpu_count(),
         "threads": args.threads,
-        "runs": args.runs,
         "memory_bytes": memory,
     }
 

@@ -18,6 +18,7 @@ import chart
 # direct convolutions, 77 tokens, batch 1.
 GFLOP = {
     ("text", 512): 110.1,
+    ("text", 1024): 110.1,
     ("unet", 512): 1588.8,
     ("unet", 1024): 6761,
     ("vae", 512): 2514.5,
@@ -91,11 +92,13 @@ class Run:
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         has = f" with {', '.join(m['instructions'])}" if m["instructions"] else ""
         revisions = sorted({r["revision"] for r in self.all.values() if r.get("revision")})
+        runs = sorted({len(r["seconds"]) for r in self.all.values() if "seconds" in r})
+        runs = " to ".join(map(str, dict.fromkeys([runs[0], runs[-1]]))) if runs else "no"
         busy = [r["load"] for r in self.all.values() if r["stage"] not in ("machine", "peak")]
         text = (
             f"{m['cpu']} (family and model {m['family']}){has}, {m['cores']} cores, {m['memory_bytes'] / 2**30:.0f} GiB; "
             f"{when}, revision {', '.join(revisions)}. Batch 1, {m['threads']} threads, weights in the page cache, "
-            f"medians of {m['runs']} runs after one that warms up."
+            f"medians of {runs} runs after one that warms up."
         )
         if busy and max(busy) > m["threads"] + 1.5:
             text += f" **The machine was busy with other work (load up to {max(busy):.0f}): read the times as upper bounds.**"
@@ -151,6 +154,9 @@ class Run:
                 # The whole pipe was measured with the default types, which are bfloat16 where the CPU has it.
                 picture = get("picture", (dtype, "auto") if dtype == "bf16" else (dtype,))
                 stages = {stage: get(stage) for stage in ["unet", "vae"]}
+                words = TYPES[dtype]
+                if system == "ours" and dtype == "bf16" and not stages["vae"]:
+                    stages["vae"], words = get("vae", ("f32",)), f"{words}, VAE float32"
                 # The text encoders' time does not depend on the picture's size, and is measured once.
                 stages["text"] = next((r for s in self.sizes if (r := get("text", s=s))), None)
                 if not any(stages.values()) or (system == "ours" and dtype == "bf16" and not stages["unet"]):
@@ -163,7 +169,7 @@ class Run:
                         "system": name,
                         "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
                         "ours": system == "ours",
-                        "dtype": TYPES[dtype],
+                        "dtype": words,
                         **times,
                         "first": picture["from_start_s"] if picture else None,
                         "next": picture["median_s"] if picture else None,
