@@ -171,6 +171,7 @@ class Run:
                         "ours": system == "ours",
                         "dtype": words,
                         **times,
+                        "open": picture["open_s"] if picture and "open_s" in picture else sum(r["open_s"] for r in parts),
                         "first": picture["from_start_s"] if picture else None,
                         "next": picture["median_s"] if picture else None,
                         "anon": memory["peak_anon_bytes"],
@@ -189,12 +190,12 @@ class Run:
             lines.append(
                 [
                     f"**{name}**" if r["ours"] else name,
-                    *(time(r[stage]) for stage in ["text", "unet", "vae", "next", "first"]),
+                    *(time(r[stage]) for stage in ["open", "text", "unet", "vae", "next", "first"]),
                     size_of(r["anon"]) + note,
                     size_of(r["rss"]) if r["rss"] else "",
                 ]
             )
-        header = ["", "text encoders", "UNet, one step", "VAE decode", "a picture, models open", "first picture, from start"]
+        header = ["", "opening", "text encoders", "UNet, one step", "VAE decode", "a picture, models open", "first picture, from start"]
         return [*rows([*header, "memory beside file pages", "with file pages"], lines), ""]
 
     def markdown(self):

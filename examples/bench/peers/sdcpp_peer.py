@@ -30,19 +30,28 @@ from stable_diffusion_cpp import StableDiffusion  # noqa: E402
 
 
 def links():
-    """The checkpoint under the names that it looks for: those without `.fp16`."""
-    source, folder = pathlib.Path(args.checkpoint).resolve(), pathlib.Path(args.cache) / "sdcpp"
-    for path in source.glob("*/*"):
-        link = folder / path.parent.name / path.name.replace(".fp16.", ".")
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(link):
-            link.unlink()
-        link.symlink_to(path)
+    """The checkpoint under the names that it looks for: those without `.fp16`.
+
+    All but the second text encoder, which it takes for a part of the first if it finds it in the folder.
+    """
+    source, folder = pathlib.Path(args.checkpoint).resolve(), pathlib.Path(args.cache).resolve() / "sdcpp"
+    for part in ["unet", "vae", "text_encoder"]:
+        for path in (source / part).iterdir():
+            link = folder / part / path.name.replace(".fp16.", ".")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(link):
+                link.unlink()
+            link.symlink_to(path)
     return str(folder)
 
 
 def open_picture():
-    model = StableDiffusion(model_path=links(), n_threads=args.threads, verbose=True)
+    model = StableDiffusion(
+        model_path=links(),
+        clip_g_path=f"{args.checkpoint}/text_encoder_2/model.fp16.safetensors",
+        n_threads=args.threads,
+        verbose=True,
+    )
 
     def step():
         picture = model.generate_image(
