@@ -5,7 +5,7 @@ from html import escape
 # Stage: words, colour. Told apart in grey too.
 PARTS = [("text", "text encoders", "#9db4d6"), ("unet", "UNet, one step", "#3a6fb0"), ("vae", "VAE decode", "#e0a458")]
 MEMORY = "#5b8c6b"
-ROW, BAR, LEFT, WIDE, GAP, TOP = 34, 18, 236, 420, 84, 98
+ROW, BAR, LEFT, WIDE, GAP, TOP = 34, 18, 290, 420, 84, 98
 
 
 def text(x, y, words, **style):
@@ -19,7 +19,8 @@ def bar(x, y, width, colour):
 
 def svg(title, systems):
     total = lambda r: sum(r[part] or 0 for part, _, _ in PARTS)
-    systems = sorted(systems, key=total)
+    # Those of which a network is missing come last: their bars are shorter than they should be.
+    systems = sorted(systems, key=lambda r: (None in (r["unet"], r["vae"]), total(r)))
     most_time = max(map(total, systems), default=1) or 1
     most_memory = max((r["anon"] for r in systems), default=1) or 1
     right = LEFT + WIDE + GAP
