@@ -2,7 +2,8 @@
 
 use crate::{golden_dir, numbers, shared_dir, write_safetensors};
 use serde_json::{Map, Value};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -72,8 +73,23 @@ fn once(name: &str, make: impl Fn(&Path)) -> PathBuf {
 /// # Panics
 /// If it cannot be written.
 pub fn tiny_checkpoint(folder: impl AsRef<Path>) {
-    let folder = folder.as_ref();
-    for (part, config) in &object("tiny_configs.json") {
+    write_parts("tiny", folder.as_ref());
+    copy_tokenizers(folder.as_ref());
+}
+
+/// Writes a checkpoint of the published shapes in diffusers layout, 6.9 GB, and in its folder `taesdxl` a small
+/// autoencoder, 5 MB. It has no tokenizers: see [`letter_tokenizers`](crate::letter_tokenizers).
+///
+/// # Panics
+/// If it cannot be written.
+pub fn full_checkpoint(folder: impl AsRef<Path>) {
+    write_parts("full", folder.as_ref());
+    write_parts("taesdxl", folder.as_ref());
+}
+
+/// Writes the parts whose configurations and shapes stand in `tests/golden/SIZE_*.json`.
+fn write_parts(size: &str, folder: &Path) {
+    for (part, config) in &object(&format!("{size}_configs.json")) {
         let file = match part.as_str() {
             "model_index" => "model_index.json".to_owned(),
             "scheduler" => "scheduler/scheduler_config.json".to_owned(),
@@ -81,7 +97,7 @@ pub fn tiny_checkpoint(folder: impl AsRef<Path>) {
         };
         write(&folder.join(file), &format!("{config:#}\n"));
     }
-    for (part, shapes) in &object("tiny_shapes.json") {
+    for (part, shapes) in &object(&format!("{size}_shapes.json")) {
         let stem = if part.starts_with("text_encoder") {
             "model"
         } else {
@@ -91,22 +107,37 @@ pub fn tiny_checkpoint(folder: impl AsRef<Path>) {
             .as_object()
             .expect("an object")
             .iter()
-            .map(|(k, s)| (k, shape(s)))
+            .map(|(k, s)| (k.as_str(), shape(s)))
             .collect();
-        let tensor = |(key, shape): &(&String, Vec<usize>)| {
-            numbers::weight(SEED, &format!("{part}/{key}"), shape)
-        };
-        let tensors: Vec<_> = shapes
-            .iter()
-            .map(|t| (t.0.as_str(), t.1.as_slice(), tensor(t)))
-            .collect();
-        write_safetensors(
+        let shapes: Vec<_> = shapes.iter().map(|(k, s)| (*k, s.as_slice())).collect();
+        write_tensors(
             folder.join(part).join(format!("{stem}.fp16.safetensors")),
-            "F16",
-            &tensors,
+            &shapes,
+            |key, shape| numbers::weight(SEED, &format!("{part}/{key}"), shape),
         );
     }
-    copy_tokenizers(folder);
+}
+
+/// A safetensors file of f16 tensors, each made when its turn comes.
+fn write_tensors(
+    path: impl AsRef<Path>,
+    shapes: &[(&str, &[usize])],
+    make: impl Fn(&str, &[usize]) -> Vec<u8>,
+) {
+    let path = path.as_ref();
+    let write = || -> std::io::Result<()> {
+        let sizes = shapes
+            .iter()
+            .map(|(_, shape)| 2 * shape.iter().product::<usize>());
+        let entries: Vec<_> = shapes.iter().copied().zip(sizes).collect();
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&crate::safetensors_header("F16", &entries))?;
+        for (key, shape) in shapes {
+            file.write_all(&make(key, shape))?;
+        }
+        file.flush()
+    };
+    write().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
 /// Writes the tiny checkpoint's weights as one file under LDM's names. It has neither configs nor tokenizers.

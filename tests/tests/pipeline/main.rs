@@ -3,6 +3,8 @@
 //! `cargo test --release -p pipeline-tests -- --nocapture` prints the measured errors, and what was skipped and why.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod bfloat16;
 mod cache;
 mod checkpoints;

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""OpenVINO: the networks of diffusers, converted once with its own converter, compiled for the CPU.
+
+    openvino_peer.py CHECKPOINT --stage text|unet|vae|tiny-vae|picture --dtype f32|bf16 [--size 512] [--cache DIR]
+
+The first call converts, in a process of its own: `--stage convert` writes the converted models to the cache folder, in
+float16 as OpenVINO's exporters do.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import openvino as ov
+
+import measure
+
+args = measure.options(["f32", "bf16"], ["convert", "text", "unet", "vae", "tiny-vae", "picture"])
+cache = pathlib.Path(args.cache) / "openvino"
+
+
+def convert(name, make, inputs, dims):
+    """Converts what `make()` gives, with free sizes, unless it is there."""
+    target = cache / f"{name}.xml"
+    if target.exists():
+        return
+    import torch
+
+    print("converting", name, file=sys.stderr)
+    with torch.no_grad():
+        model = ov.convert_model(make().eval(), example_input=inputs(torch), input=dims)
+    cache.mkdir(parents=True, exist_ok=True)
+    # Under another name until it is whole.
+    ov.save_model(model, cache / f"part-{name}.xml", compress_to_fp16=True)
+    (cache / f"part-{name}.bin").rename(cache / f"{name}.bin")
+    (cache / f"part-{name}.xml").rename(target)
+
+
+def convert_all():
+    import torch
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    # Read as float32, since the tracer does not take the UNet in half precision.
+    saved = dict(variant="fp16", torch_dtype=torch.float32)
+
+    class UNet(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = UNet2DConditionModel.from_pretrained(args.checkpoint, subfolder="unet", **saved)
+
+        def forward(self, sample, t, embeds, pooled, ids):
+            added = {"text_embeds": pooled, "time_ids": ids}
+            return self.net(sample, t, embeds, added_cond_kwargs=added, return_dict=False)[0]
+
+    class Decoder(torch.nn.Module):
+        def __init__(self, vae):
+            super().__init__()
+            self.vae = vae
+
+        def forward(self, latents):
+            return self.vae.decode(latents, return_dict=False)[0]
+
+    class Text(torch.nn.Module):
+        def __init__(self, kind, folder):
+            super().__init__()
+            self.net = kind.from_pretrained(args.checkpoint, subfolder=folder, **saved)
+
+        def forward(self, ids):
+            out = self.net(ids, output_hidden_states=True)
+            return out.hidden_states[-2], out[0]
+
+    convert(
+        "unet",
+        UNet,
+        lambda torch: (
+            torch.zeros(1, 4, 64, 64),
+            torch.tensor(999.0),
+            torch.zeros(1, 77, 2048),
+            torch.zeros(1, 1280),
+            torch.zeros(1, 6),
+        ),
+        [[1, 4, -1, -1], [], [1, 77, 2048], [1, 1280], [1, 6]],
+    )
+    decoder_input = lambda torch: (torch.zeros(1, 4, 64, 64),)
+    convert(
+        "vae",
+        lambda: Decoder(AutoencoderKL.from_pretrained(args.checkpoint, subfolder="vae", **saved)),
+        decoder_input,
+        [[1, 4, -1, -1]],
+    )
+    if args.tiny_vae:
+        convert(
+            "tiny-vae",
+            lambda: Decoder(AutoencoderTiny.from_pretrained(args.tiny_vae, variant="fp16")),
+            decoder_input,
+            [[1, 4, -1, -1]],
+        )
+    for name, kind in [("text_encoder", CLIPTextModel), ("text_encoder_2", CLIPTextModelWithProjection)]:
+        convert(
+            name,
+            lambda: Text(kind, name),
+            lambda torch: (torch.ones(1, 77, dtype=torch.int64),),
+            [[1, 77]],
+        )
+
+
+def compiled(name):
+    core = ov.Core()
+    model = core.read_model(cache / f"{name}.xml")
+    if name in ("unet", "vae", "tiny-vae"):
+        side = args.size // 8
+        model.reshape({model.inputs[0]: [1, 4, side, side]})
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": args.dtype,
+        "INFERENCE_NUM_THREADS": args.threads,
+    }
+    return core.compile_model(model, "CPU", settings)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+side = args.size // 8
+time_ids = np.array([[args.size, args.size, 0, 0, args.size, args.size]], np.float32)
+
+
+def open_text():
+    first, second = compiled("text_encoder"), compiled("text_encoder_2")
+    ids = np.full((1, 77), 49407, np.int64)
+    ids[0, :9] = [49406, 320, 1125, 539, 320, 736, 3240, 530, 518]
+
+    def step():
+        a, b = first([ids]), second([ids])
+        return np.concatenate([a[0], b[0]], axis=-1), b[1]
+
+    return step
+
+
+def open_unet():
+    net = compiled("unet")
+    inputs = [noise(1, 4, side, side), np.float32(999), noise(1, 77, 2048), noise(1, 1280), time_ids]
+    return lambda: net(inputs)[0]
+
+
+def open_decoder():
+    net = compiled(args.stage)
+    latents = noise(1, 4, side, side)
+    return lambda: net([latents])[0]
+
+
+def open_picture():
+    from PIL import Image
+
+    text, unet, vae = open_text(), compiled("unet"), compiled("vae")
+    latents = noise(1, 4, side, side)
+    sigma = 14.6146
+
+    def step():
+        embeds, pooled = text()
+        sample = latents * np.float32(sigma)
+        eps = unet([latents, np.float32(999), embeds, pooled, time_ids])[0]
+        image = vae([(sample - np.float32(sigma) * eps) / np.float32(0.13025)])[0]
+        pixels = ((image[0] / 2 + 0.5).clip(0, 1) * 255).round().astype(np.uint8)
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(cache / "picture.png")
+
+    return step
+
+
+if args.stage == "convert":
+    convert_all()
+else:
+    needed = {"text": ["text_encoder", "text_encoder_2"], "picture": ["text_encoder", "text_encoder_2", "unet", "vae"]}
+    if not all((cache / f"{name}.xml").exists() for name in needed.get(args.stage, [args.stage])):
+        words = [args.checkpoint, "--stage", "convert", "--dtype", "f32", "--cache", args.cache]
+        words += ["--tiny-vae", args.tiny_vae] if args.tiny_vae else []
+        subprocess.run([sys.executable, __file__, *words], stdout=sys.stderr, check=True)
+    stages = {"text": open_text, "unet": open_unet, "vae": open_decoder, "tiny-vae": open_decoder, "picture": open_picture}
+    measure.report(args, ["openvino"], stages[args.stage])

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Draws a run's results: table.md and chart.svg beside results.jsonl; and where asked, a README's block and picture.
+
+    examples/bench/table.py RUN [--readme README.md]
+
+The block stands between the lines `<!-- bench: begin ... -->` and `<!-- bench: end -->`. Standard library only.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+
+import chart
+
+# Arithmetic of each stage in GFLOP, counted from the published shapes: two for a multiplication with its addition,
+# direct convolutions, 77 tokens, batch 1.
+GFLOP = {
+    ("text", 512): 110.1,
+    ("text", 1024): 110.1,
+    ("unet", 512): 1588.8,
+    ("unet", 1024): 6761,
+    ("vae", 512): 2514.5,
+    ("vae", 1024): 10470,
+    ("tiny-vae", 512): 141.4,
+    ("tiny-vae", 1024): 565.6,
+}
+STAGES = {
+    "text": "both text encoders",
+    "unet": "UNet, one step",
+    "vae": "VAE decode",
+    "tiny-vae": "TAESDXL decode",
+    "picture": "whole pipe",
+}
+SYSTEMS = {
+    "ours": "this project",
+    "openvino": "OpenVINO",
+    "diffusers": "diffusers (PyTorch)",
+    "sdcpp": "stable-diffusion.cpp",
+    "candle": "candle-transformers",
+}
+TYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "auto": "default types"}
+
+
+def key(r):
+    return tuple(r.get(name) for name in ["system", "isa", "stage", "dtype", "size"])
+
+
+def read(folder):
+    """The lines of results.jsonl; none where there are none yet."""
+    path = pathlib.Path(folder) / "results.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def seconds(s):
+    return f"{s:.2f} s" if s < 10 else f"{s:.1f} s" if s < 100 else f"{s:.0f} s"
+
+
+def size_of(n):
+    return f"{n / 1e9:.1f} GB" if n >= 0.995e9 else f"{n / 1e6:.0f} MB"
+
+
+def rows(header, lines):
+    out = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    return out + ["| " + " | ".join(line) + " |" for line in lines]
+
+
+class Run:
+    def __init__(self, folder):
+        self.all = {key(r): r for r in read(folder)}
+        self.machine = self.all[("ours", None, "machine", None, None)]
+        sizes = sorted({r["size"] for r in self.all.values() if r.get("size")})
+        self.sizes = sizes
+
+    def get(self, system, isa, stage, dtype, size):
+        return self.all.get((system, isa, stage, dtype, size))
+
+    def isas(self):
+        """The instruction sets that this project was measured on, each with its own name and its rates."""
+        found = {}
+        for r in self.all.values():
+            if r["system"] == "ours" and "isa_name" in r:
+                found.setdefault(r["isa"], (r["isa_name"], {}))
+                if r["stage"] == "peak":
+                    found[r["isa"]] = (r["isa_name"], r["gflops"])
+        return found
+
+    def words(self):
+        m = self.machine
+        dates = sorted({r["date"] for r in self.all.values()})
+        when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        has = f" with {', '.join(m['instructions'])}" if m["instructions"] else ""
+        revisions = sorted({r["revision"] for r in self.all.values() if r.get("revision")})
+        runs = sorted({len(r["seconds"]) for r in self.all.values() if "seconds" in r})
+        runs = " to ".join(map(str, dict.fromkeys([runs[0], runs[-1]]))) if runs else "no"
+        busy = [r["load"] for r in self.all.values() if r["stage"] not in ("machine", "peak")]
+        text = (
+            f"{m['cpu']} (family and model {m['family']}){has}, {m['cores']} cores, {m['memory_bytes'] / 2**30:.0f} GiB; "
+            f"{when}, revision {', '.join(revisions)}. Batch 1, {m['threads']} threads, weights in the page cache, "
+            f"medians of {runs} runs after one that warms up."
+        )
+        if busy and max(busy) > m["threads"] + 1.5:
+            text += f" **The machine was busy with other work (load up to {max(busy):.0f}): read the times as upper bounds.**"
+        return text
+
+    def own(self, isa):
+        """This project on one instruction set: time, share of peak and memory for each size."""
+        name, rates = self.isas()[isa]
+        lines = []
+        for stage, words in STAGES.items():
+            for dtype in ["auto", "bf16", "f32"]:
+                found = [self.get("ours", isa, stage, dtype, size) for size in self.sizes]
+                if stage == "text":
+                    # Measured once: the picture's size is nothing to it.
+                    found = [next(filter(None, found), None)] * len(found)
+                if not any(found):
+                    continue
+                if stage == "picture":
+                    many = [("from start to first PNG", "from_start_s"), ("the next prompt, models open", "median_s")]
+                    for what, field in many:
+                        cells = [f"{words}, {TYPES[dtype]}: {what}"]
+                        for r in found:
+                            # Added up over the processes of the pipe; the same for both lines.
+                            memory = size_of(r["peak_anon_bytes"]) if r and field == "from_start_s" else ""
+                            cells += [seconds(r[field]) if r else "", "", memory]
+                        lines.append(cells)
+                    continue
+                cells = [f"{words}, {TYPES[dtype]}"]
+                for size, r in zip(self.sizes, found):
+                    if r is None:
+                        cells += ["", "", ""]
+                        continue
+                    work, rate = GFLOP.get((stage, r["size"])), rates.get(dtype)
+                    share = f"{100 * work / r['median_s'] / rate:.0f} %" if work and rate else ""
+                    cells += [seconds(r["median_s"]), share, size_of(r["peak_anon_bytes"])]
+                lines.append(cells)
+        header = ["stage"]
+        for size in self.sizes:
+            header += [f"{size}x{size}", "of peak", "memory"]
+        peak = ", ".join(f"{rate} GFLOP/s in {TYPES[kind]}" for kind, rate in rates.items())
+        peak = f": the multiply units reach {peak} in this project's register loop" if peak else ""
+        return [f"**`{name}`**{peak}.", "", *rows(header, lines), ""]
+
+    def systems(self, size, isa):
+        """One dictionary for each system and type: the times of its stages, and its memory."""
+        found = []
+        for system, name in SYSTEMS.items():
+            versions = next((r["versions"] for r in self.all.values() if r["system"] == system and "versions" in r), {})
+            for dtype in ["bf16", "f16", "f32"]:
+                get = lambda stage, types=(dtype,), s=size: next(
+                    (r for t in types if (r := self.get(system, isa, stage, t, s))), None
+                )
+                # The whole pipe was measured with the default types, which are bfloat16 where the CPU has it.
+                picture = get("picture", (dtype, "auto") if dtype == "bf16" else (dtype,))
+                stages = {stage: get(stage) for stage in ["unet", "vae"]}
+                words = TYPES[dtype]
+                if system == "ours" and dtype == "bf16" and not stages["vae"]:
+                    stages["vae"], words = get("vae", ("f32",)), f"{words}, VAE float32"
+                # The text encoders' time does not depend on the picture's size, and is measured once.
+                stages["text"] = next((r for s in self.sizes if (r := get("text", s=s))), None)
+                if not any(stages.values()) or (system == "ours" and dtype == "bf16" and not stages["unet"]):
+                    continue
+                times = {stage: r["median_s"] if r else None for stage, r in stages.items()}
+                parts = [r for r in stages.values() if r]
+                memory = picture or max(parts, key=lambda r: r["peak_anon_bytes"])
+                found.append(
+                    {
+                        "system": name,
+                        "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+                        "ours": system == "ours",
+                        "dtype": words,
+                        **times,
+                        "open": picture["open_s"] if picture and "open_s" in picture else sum(r["open_s"] for r in parts),
+                        "first": picture["from_start_s"] if picture else None,
+                        "next": picture["median_s"] if picture else None,
+                        "anon": memory["peak_anon_bytes"],
+                        "rss": None if system == "ours" else memory.get("peak_rss_bytes"),
+                        "whole": picture is not None,
+                    }
+                )
+        return found
+
+    def peers(self, size, isa):
+        lines = []
+        time = lambda s: "" if s is None else seconds(s)
+        for r in self.systems(size, isa):
+            note = "" if r["whole"] else ", largest stage"
+            name = f"{r['system']}, {r['dtype']}"
+            lines.append(
+                [
+                    f"**{name}**" if r["ours"] else name,
+                    *(time(r[stage]) for stage in ["open", "text", "unet", "vae", "next", "first"]),
+                    size_of(r["anon"]) + note,
+                    size_of(r["rss"]) if r["rss"] else "",
+                ]
+            )
+        header = ["", "opening", "text encoders", "UNet, one step", "VAE decode", "a picture, models open", "first picture, from start"]
+        return [*rows([*header, "memory beside file pages", "with file pages"], lines), ""]
+
+    def markdown(self):
+        out = [self.words(), ""]
+        for isa in self.isas():
+            out += self.own(isa)
+        for isa, (name, _) in self.isas().items():
+            for size in self.sizes:
+                if sum(not r["ours"] for r in self.systems(size, isa)) == 0:
+                    continue
+                only = "" if isa == "auto" else f", all pinned to {name}"
+                out += [f"Beside other software on the same checkpoint, {size}x{size}{only}:", "", *self.peers(size, isa)]
+        versions = dict.fromkeys(r["versions"] for size in self.sizes for r in self.systems(size, "auto"))
+        versions = ", ".join(filter(None, versions))
+        out += [f"Versions: {versions}.", ""] if versions else []
+        return "\n".join(out)
+
+
+def draw(folder):
+    """What a run's files are to hold, by name."""
+    run = Run(folder)
+    size = run.sizes[0]
+    title = f"One picture of {size}x{size}, one step, {run.machine['threads']} threads, {run.machine['cpu']}"
+    return {"table.md": run.markdown(), "chart.svg": chart.svg(title, run.systems(size, "auto"))}
+
+
+def write(folder):
+    for name, text in draw(folder).items():
+        (pathlib.Path(folder) / name).write_text(text)
+        print(pathlib.Path(folder) / name)
+
+
+def with_block(text, block):
+    """`text` with `block` between its marks."""
+    marks = r"(<!-- bench: begin[^\n]*-->\n).*?(<!-- bench: end -->)"
+    new, count = re.subn(marks, lambda found: found[1] + block + found[2], text, flags=re.S)
+    if count != 1:
+        raise SystemExit(f"table.py: expected one block between bench: begin and bench: end, found {count}")
+    return new
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("run", type=pathlib.Path, help="folder with results.jsonl")
+    p.add_argument("--readme", type=pathlib.Path, help="replace the block in this file")
+    p.add_argument("--check", action="store_true", help="write nothing; fail if there were something to write")
+    args = p.parse_args()
+    files = {args.run / name: text for name, text in draw(args.run).items()}
+    if args.readme:
+        place = args.run.resolve().relative_to(args.readme.resolve().parent)
+        block = f"![Time and memory of each system]({place}/chart.svg)\n\n{files[args.run / 'table.md']}"
+        files[args.readme] = with_block(args.readme.read_text(), block)
+    for path, text in files.items():
+        if args.check and path.read_text() != text:
+            raise SystemExit(f"{path} is not what the results draw: run {' '.join(sys.argv).replace(' --check', '')}")
+        if not args.check:
+            path.write_text(text)
+            print(path)
+
+
+if __name__ == "__main__":
+    main()
