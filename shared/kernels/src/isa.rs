@@ -104,6 +104,12 @@ impl Isa {
             .clone()
     }
 
+    /// Whether that holds for a network of 3x3 convolutions too, of which float32 takes a quarter of the products
+    /// (Winograd).
+    pub fn prefers_bf16_convolutions(self) -> bool {
+        self == Self::Avx512Amx
+    }
+
     /// The same without AMX.
     pub(crate) fn plain(self) -> Self {
         self.min(Self::Avx512Bf16)

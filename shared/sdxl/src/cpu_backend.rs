@@ -215,6 +215,16 @@ impl Cpu {
         Ok(Self::with_isa(isa, bf16))
     }
 
+    /// Whether this CPU is faster in bfloat16 at a network of 3x3 convolutions.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`].
+    pub fn prefers_bf16_convolutions() -> Result<bool> {
+        Ok(Isa::detect()
+            .map_err(Error::Device)?
+            .prefers_bf16_convolutions())
+    }
+
     /// A given instruction set.
     pub fn with_isa(isa: Isa, bf16: bool) -> Self {
         let compute = if bf16 && isa.has_bf16() {

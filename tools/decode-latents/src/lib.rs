@@ -15,7 +15,7 @@ use vae::{Vae, VaeChoice};
 
 /// Turn latents into images, for to-png
 ///
-/// The decoder runs in f32 where its configuration asks for that, as SDXL's does, unless --dtype says bf16.
+/// With --dtype auto the decoder runs in f32, except on CPUs whose AMX makes bf16 the faster type.
 #[derive(Parser, Debug)]
 #[command(version)]
 pub struct Args {
