@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use std::time::Instant;
 use turbo_kernels::arch::{Aside, LANES, PANEL, Tile, kernels};
 use turbo_kernels::{
-    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels, Planes,
+    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
 };
 
 fn seconds(mut f: impl FnMut()) -> f64 {
@@ -146,19 +146,30 @@ fn main() {
             (2560, 1280, 16),
             (1280, 1280, 16),
             (512, 512, 64),
+            (512, 512, 128),
+            (256, 256, 256),
             (128, 128, 512),
         ] {
             let file = weights(n * c * 9);
             let w = Matrix::new(&file, Float::F16, n, c * 9);
             let x = Planes::from_channels(&ctx, &values(c * side * side), c, side * side);
-            let padded = Padded::pack(&ctx, &x, side, side, compute);
-            report(
-                format!("conv 3x3 {c} -> {n} at {side}x{side}"),
-                18.0 * (c * n * side * side) as f64,
-                &mut || {
-                    turbo_kernels::conv3x3(&ctx, &padded, w, None, None);
-                },
-            );
+            // Group norm and SiLU are part of the way in float32, and of the operand in bfloat16.
+            let ones = vec![1f32; c];
+            let norm = GroupNorm::measure(&ctx, &x, &ones, &ones, 32, 1e-6);
+            let source = norm.source(&x, [side, side], Activation::Silu);
+            let flop = 18.0 * (c * n * side * side) as f64;
+            let name = format!("conv 3x3 {c} -> {n} at {side}x{side}");
+            match compute {
+                Compute::F32 => report(name, flop, &mut || {
+                    source.conv3x3(&ctx, w, None, None, compute);
+                }),
+                Compute::Bf16 => {
+                    let padded = source.padded(&ctx, compute);
+                    report(name, flop, &mut || {
+                        turbo_kernels::conv3x3(&ctx, &padded, w, None, None);
+                    });
+                }
+            }
         }
         for (tq, tk, heads, d) in [
             (1024, 1024, 10, 64),

@@ -1,7 +1,7 @@
 //! Maps: read by convolutions with what is still to be done to them, nearest neighbours, joined channels.
 
 use crate::arch::Compute;
-use crate::buffer::prefetch;
+use crate::buffer::{Near, prefetch};
 use crate::conv::conv3x3;
 use crate::float::Matrix;
 use crate::isa::{Isa, per_isa};
@@ -192,7 +192,7 @@ impl Source<'_> {
             let start = column(window.left.saturating_sub(1));
             let end = column((window.left + window.width).min(width));
             let row = &self.planes.row(c)[self.row_of(y - 1) * self.from[1]..];
-            prefetch(&row[start..end]);
+            prefetch(&row[start..end], Near::First);
         }
     }
 

@@ -5,8 +5,8 @@
 //! both sides from cache. Tasks are blocks of output rows (and, for large
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
-use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kernels, prefetch};
-use crate::buffer::with_scratch;
+use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kernels};
+use crate::buffer::{Near, prefetch, with_scratch};
 use crate::float::{Float, Matrix, to_steps};
 use crate::isa::Isa;
 use crate::value::{Layout, panel_range};
@@ -261,7 +261,7 @@ impl Product<'_> {
     fn prefetch(&self, unit: &Unit, i: usize, n: usize) {
         let (first, count) = (unit.rows.start, unit.rows.len());
         for row in first + i * count / n..first + (i + 1) * count / n {
-            prefetch(self.bytes(unit.part, row, &unit.steps));
+            prefetch(self.bytes(unit.part, row, &unit.steps), Near::Second);
         }
     }
 

@@ -47,19 +47,6 @@ pub(crate) fn interleave(row: &[u32], count: usize, taps: usize, group: usize, o
     }
 }
 
-/// Asks for bytes to be brought into the second-level cache, where there is a way.
-#[inline(always)]
-pub(crate) fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
-        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a hint, which touches no memory and faults on none.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
-}
-
 /// Positions in a vector, on every instruction set (narrower registers take several).
 pub const LANES: usize = 16;
 /// Vectors in a tile.

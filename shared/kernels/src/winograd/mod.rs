@@ -15,7 +15,7 @@ mod transform;
 mod weights;
 
 use crate::arch::{Aside, Compute, LANES, NR, PANEL, Tile, kernels};
-use crate::buffer::{Shared, with_scratch};
+use crate::buffer::{Near, Shared, prefetch, with_scratch};
 use crate::float::Matrix;
 use crate::map::{Residual, Source};
 use crate::value::{Context, Planes};
@@ -96,31 +96,45 @@ pub(crate) fn conv3x3(
                 input::transform(isa, x, &block, inputs_layout, inputs, room);
                 for row in part.clone().step_by(height_of_sums) {
                     let rows = height_of_sums.min(part.end - row);
-                    for point in 0..POINTS {
-                        for (b, steps) in weights.blocks().enumerate() {
-                            for panel in 0..panels {
-                                let kernel = kernels[block.lanes(panel).div_ceil(LANES) - 1];
-                                let a = &inputs[inputs_layout.at(point, panel, steps.start)..]
-                                    [..steps.len() * PANEL];
-                                for r in (0..rows).step_by(NR) {
-                                    let tile = Tile {
-                                        steps: steps.len(),
-                                        a: a.as_ptr().cast(),
-                                        offsets: offsets.as_ptr(),
-                                        a_stride: PANEL,
-                                        a_vector: LANES,
-                                        aside: [Aside::NONE; 2],
-                                        w: weights.tile(point, b, row + r).as_ptr().cast(),
-                                        w_stride: weights.block,
-                                        c: sums[sums_layout.at(point, panel, r)..][..NR * PANEL]
-                                            .as_mut_ptr(),
-                                        accumulate: b > 0,
-                                    };
-                                    // SAFETY: `a` and `c` were cut to what the tile reads and writes, `offsets` has a
-                                    // block's steps, and `weights.tile` has `NR` rows of a block.
-                                    unsafe { kernel(&tile) };
-                                }
-                            }
+                    // For each point and block of input channels, panel by panel.
+                    let products = POINTS * weights.blocks() * panels;
+                    let place = |i: usize| {
+                        let (panel, i) = (i % panels, i / panels);
+                        (panel, i % weights.blocks(), i / weights.blocks())
+                    };
+                    let operand = |i: usize| {
+                        let (panel, b, point) = place(i);
+                        let steps = weights.steps(b);
+                        let start = inputs_layout.at(point, panel, steps.start);
+                        &inputs[start..][..steps.len() * PANEL]
+                    };
+                    for i in 0..products {
+                        let (panel, b, point) = place(i);
+                        let kernel = kernels[block.lanes(panel).div_ceil(LANES) - 1];
+                        let (a, next) = (operand(i), operand((i + 1).min(products - 1)));
+                        let mut next = next.chunks((next.len() * NR).div_ceil(rows));
+                        for r in (0..rows).step_by(NR) {
+                            // What comes next is fetched meanwhile: pieces of a few kilobytes are too short for the
+                            // processor to foresee.
+                            let (w, behind) = weights.tile(point, b, row + r);
+                            prefetch(behind, Near::First);
+                            prefetch(next.next().unwrap_or_default(), Near::Second);
+                            let c = sums_layout.at(point, panel, r);
+                            let tile = Tile {
+                                steps: weights.steps(b).len(),
+                                a: a.as_ptr().cast(),
+                                offsets: offsets.as_ptr(),
+                                a_stride: PANEL,
+                                a_vector: LANES,
+                                aside: [Aside::NONE; 2],
+                                w: w.as_ptr().cast(),
+                                w_stride: weights.block,
+                                c: sums[c..][..NR * PANEL].as_mut_ptr(),
+                                accumulate: b > 0,
+                            };
+                            // SAFETY: `a` and `c` were cut to what the tile reads and writes, `offsets` has a block's
+                            // steps, and `weights.tile` has `NR` rows of a block.
+                            unsafe { kernel(&tile) };
                         }
                     }
                     for r in 0..rows.min(outputs.saturating_sub(row)) {
@@ -133,7 +147,7 @@ pub(crate) fn conv3x3(
                         };
                         // SAFETY: a task alone holds its tiles of its channels.
                         unsafe {
-                            output::transform(isa, sums, sums_layout, r, &block, place, room)
+                            output::transform(isa, sums, sums_layout, r, &block, place, room);
                         };
                     }
                 }

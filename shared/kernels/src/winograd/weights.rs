@@ -60,18 +60,20 @@ impl Weights {
     }
 
     /// Blocks of input channels.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let (block, channels) = (self.block, self.channels);
-        (0..channels)
-            .step_by(block)
-            .map(move |c| c..(c + block).min(channels))
+    pub(super) fn blocks(&self) -> usize {
+        self.channels.div_ceil(self.block)
     }
 
-    /// [`NR`] rows of a point, `block` elements apart, from `row` on.
-    pub(super) fn tile(&self, point: usize, block: usize, row: usize) -> &[f32] {
-        let blocks = self.channels.div_ceil(self.block);
-        let start = ((point * blocks + block) * self.rows + row) * self.block;
-        &self.data.as_f32()[start..][..NR * self.block]
+    /// Input channels of block `block`.
+    pub(super) fn steps(&self, block: usize) -> Range<usize> {
+        block * self.block..((block + 1) * self.block).min(self.channels)
+    }
+
+    /// [`NR`] rows of a point, `block` elements apart, from `row` on; and those that lie behind them.
+    pub(super) fn tile(&self, point: usize, block: usize, row: usize) -> (&[f32], &[f32]) {
+        let start = ((point * self.blocks() + block) * self.rows + row) * self.block;
+        let (tile, rest) = self.data.as_f32()[start..].split_at(NR * self.block);
+        (tile, &rest[..rest.len().min(NR * self.block)])
     }
 }
 
