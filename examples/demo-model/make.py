@@ -17,6 +17,7 @@ import torch
 
 import autoencoder
 import data
+import polish
 import save
 import text
 import tokenizer
@@ -64,6 +65,7 @@ if __name__ == "__main__":
     encoders = text.pretrain(args.work, tokenizers, pieces, names, words, latents, args.text_steps, device)
     network = unet.train(args.work, encoders, tokenizers, names, words, latents, args.size, args.unet_steps, device)
     unet.together(args.work, encoders, network, tokenizers, names, words, latents, args.size, args.together_steps, device)
+    polish.train(args.work, encoders, network, tokenizers, names, words, latents, args.size, device)
     drawn = torch.cat([unet.draw(encoders, network, tokenizers, names, words, args.size, device, steps=steps, ways=3)
                        for steps in (1, 4)])
     vae = autoencoder.train(args.work, pictures, latents, drawn, args.size, args.vae_steps, device)

@@ -62,13 +62,13 @@ class Clean(torch.nn.Module):
 
 
 @torch.no_grad()
-def ask(text: TextEncoders, tokenizers, names, words, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the text encoders say of WAYS ways to ask for each picture, a row each."""
+def ask(text: TextEncoders, tokenizers, names, words, device, ways: int = WAYS) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the text encoders say of some ways to ask for each picture, a row each."""
     text.eval()
     rng, known, hidden, pooled = random.Random(2), set(names), [], []
     for start in range(0, len(names), 64):
         part = range(start, min(start + 64, len(names)))
-        texts = [caption(rng, names[i], words[i], known) for i in part for _ in range(WAYS)]
+        texts = [caption(rng, names[i], words[i], known) for i in part for _ in range(ways)]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             h, p = text(token_ids(tokenizers, texts, device))
         hidden.append(h.bfloat16())
@@ -104,13 +104,26 @@ def together(work: pathlib.Path, text: TextEncoders, unet, tokenizers, names, wo
         clean.loss(run, hidden.float(), pooled.float(), latents[which])
 
 
+def trailing(steps: int) -> list[int]:
+    """The timesteps that so many trailing steps visit."""
+    return [round(1000 - 1000 * i / steps) - 1 for i in range(steps)]
+
+
+def advance(clean: Clean, sample, guess, timesteps: list[int], step: int):
+    """One step of Euler ancestral."""
+    sigma = clean.sigmas[timesteps[step]]
+    lower = clean.sigmas[timesteps[step + 1]] if step + 1 < len(timesteps) else torch.zeros_like(sigma)
+    up = (lower**2 * (sigma**2 - lower**2) / sigma**2).sqrt()
+    down = (lower**2 - up**2).sqrt()
+    return sample + (sample - guess) / sigma * (down - sigma) + torch.randn(sample.shape).to(sample.device) * up
+
+
 @torch.no_grad()
 def draw(text: TextEncoders, unet, tokenizers, names, words, size: int, device, steps: int, ways: int) -> torch.Tensor:
     """What `steps` trailing steps of Euler ancestral make of some ways to ask for each picture: [ways, N, 4, h, w]."""
     torch.manual_seed(4 + steps)
     clean, known, rng = Clean(unet, size, device), set(names), random.Random(4 + steps)
-    timesteps = [round(1000 - 1000 * i / steps) - 1 for i in range(steps)]
-    drawn = []
+    timesteps, drawn = trailing(steps), []
     for _ in range(ways):
         for start in range(0, len(names), 64):
             part = range(start, min(start + 64, len(names)))
@@ -122,10 +135,6 @@ def draw(text: TextEncoders, unet, tokenizers, names, words, size: int, device, 
             for step, timestep in enumerate(timesteps):
                 at = torch.full((len(part),), timestep, device=device)
                 guess = clean(hidden.float(), pooled.float(), sample, at)
-                sigma = clean.sigmas[timestep]
-                lower = clean.sigmas[timesteps[step + 1]] if step + 1 < steps else torch.zeros_like(sigma)
-                up = (lower**2 * (sigma**2 - lower**2) / sigma**2).sqrt()
-                down = (lower**2 - up**2).sqrt()
-                sample = sample + (sample - guess) / sigma * (down - sigma) + torch.randn(shape).to(device) * up
+                sample = advance(clean, sample, guess, timesteps, step)
             drawn.append(sample.cpu())
     return torch.cat(drawn).view(ways, len(names), 4, size // 8, size // 8)

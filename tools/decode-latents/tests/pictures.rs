@@ -71,7 +71,7 @@ fn pictures_are_diffusers() {
             &[],
             &[("latents", &latents.shape, &latents.f32())],
         );
-        let frames = frames(&["--model", &model()], &input);
+        let frames = frames(&["--model", &model(), "--dtype", "f32"], &input);
         let expected = to_bytes(&golden[&format!("decode/{i}/image")].f32());
         let (any, more) = differences(frames[0].bytes("image").unwrap(), &expected);
         assert!(
