@@ -264,8 +264,7 @@ class Ours:
                 # The text encoders do not know the picture's size.
                 if args.stages and stage not in args.stages or stage == "text" and size != args.sizes[0]:
                     continue
-                # The VAE's configuration asks for float32, and gets it whatever --dtype says.
-                for dtype in {"picture": ["auto", "f32"], "vae": ["f32"]}.get(stage, types):
+                for dtype in {"picture": ["auto", "f32"]}.get(stage, types):
                     what = {"system": "ours", "isa": self.isa, "stage": stage, "dtype": dtype, "size": size}
                     if table.key(what) in results.known and not args.again:
                         continue

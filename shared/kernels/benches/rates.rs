@@ -27,22 +27,21 @@ fn seconds(mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// GFLOP/s of a tile kernel on every thread.
+/// GFLOP/s of a tile kernel on every thread, over the same few positions and weights again and again, with its sums in
+/// registers all the while.
 fn peak(isa: Isa, compute: Compute) -> f64 {
-    const STEPS: usize = 96;
+    const STEPS: usize = 2048;
     let kernels = kernels(isa, compute);
     let (kernel, rows) = (kernels.tiles[3], kernels.rows);
     let threads = rayon::current_num_threads();
-    let repeats = 20_000;
+    let repeats = 1000;
     let time = seconds(|| {
         (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
-            let a = vec![0u32; STEPS * PANEL];
             kernels.prepare_thread();
-            let offsets: Vec<u32> = (0..STEPS)
-                .step_by(kernels.steps)
-                .map(|s| (s * PANEL) as u32)
-                .collect();
-            let w = vec![0u32; STEPS * rows];
+            let a = vec![0u32; kernels.steps * PANEL];
+            let offsets = vec![0; STEPS / kernels.steps];
+            // Rows that overlap, all but a vector.
+            let w = vec![0u32; STEPS + rows * LANES];
             let mut c = vec![0f32; rows * PANEL];
             for _ in 0..repeats {
                 let tile = Tile {
@@ -52,7 +51,7 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
                     a_stride: PANEL,
                     a_vector: LANES,
                     w: w.as_ptr(),
-                    w_stride: STEPS,
+                    w_stride: LANES,
                     c: c.as_mut_ptr(),
                     accumulate: true,
                     aside: [Aside::NONE; 2],
