@@ -29,7 +29,11 @@ class Round(NamedTuple):
     last: float
 
 
-ROUNDS = [Round(300, 3e-4, (2, 2, 2, 4), 0), Round(440, 6e-4, (2, 1.5, 1.5, 6), 0.7), Round(380, 6e-4, (1.5, 1, 1.5, 7), 0.85)]
+ROUNDS = [
+    Round(300, 3e-4, (2, 2, 2, 4), 0),
+    Round(440, 6e-4, (2, 1.5, 1.5, 6), 0.7),
+    Round(200, 6e-4, (1.5, 1, 1.5, 7), 0.85),
+]
 
 
 @torch.no_grad()
@@ -67,10 +71,10 @@ def train(work: pathlib.Path, text, unet, tokenizers, names, words, latents, siz
             torch.manual_seed(100_000 * number + step)
             rng = random.Random(100_000 * number + step)
             optimizer.param_groups[0]["lr"] = r.rate * min(1, (step + 1) / 30) * (1 - step / r.steps)
-            which = torch.randint(0, len(names), (BATCH,))
-            row = which * ways + torch.randint(0, ways, (BATCH,))
             timesteps = trailing(rng.choices((1, 2, 3, 4), r.counts)[0])
             learnt = len(timesteps) - 1 if rng.random() < r.last else rng.randrange(len(timesteps))
+            which = torch.randint(0, len(names), (BATCH,))
+            row = which * ways + torch.randint(0, ways, (BATCH,))
             at = [torch.full((BATCH,), t, device=device) for t in timesteps]
             asked, target = (hidden[row].float(), pooled[row]), latents[which]
             sample = torch.randn(target.shape).to(device) * clean.sigmas[timesteps[0]]
