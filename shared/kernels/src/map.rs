@@ -139,26 +139,20 @@ impl Source<'_> {
         self.norm.map_or((1.0, 0.0), |norm| norm.channel(c))
     }
 
-    /// A window of channel `c`, a row of `width` pixels each `pitch`. Rows and columns are counted from the zeros around
-    /// the map, and all that lies outside is zero.
+    /// A window of channel `c`, row after row. What lies outside the map is zero.
     pub(crate) fn window(&self, isa: Isa, c: usize, window: Window, out: &mut [f32]) {
-        let Window {
-            top,
-            left,
-            width,
-            pitch,
-        } = window;
+        let Window { top, left, width } = window;
         let inside = |y: usize| (1..=self.size[0]).contains(&y);
         // Columns of the window that lie in the map.
         let begin = usize::from(left == 0);
         let end = width.min(self.size[1] + 1 - left);
         let repeats =
             |y: usize| inside(y) && inside(y - 1) && self.row_of(y - 1) == self.row_of(y - 2);
-        for i in 0..out.len() / pitch {
-            let (done, rest) = out.split_at_mut(i * pitch);
-            let (line, y) = (&mut rest[..pitch], top + i);
+        for i in 0..out.len() / width {
+            let (done, rest) = out.split_at_mut(i * width);
+            let (line, y) = (&mut rest[..width], top + i);
             if i > 0 && repeats(y) {
-                line.copy_from_slice(&done[(i - 1) * pitch..]);
+                line.copy_from_slice(&done[(i - 1) * width..]);
             } else if inside(y) {
                 line[..begin].fill(0.0);
                 line[end..].fill(0.0);
@@ -173,10 +167,10 @@ impl Source<'_> {
         // All of it at once, in whole vectors; then the zeros again.
         let (scale, shift) = self.scale(c);
         finish(isa, scale, shift, self.activation, out);
-        for (i, line) in out.chunks_exact_mut(pitch).enumerate() {
+        for (i, line) in out.chunks_exact_mut(width).enumerate() {
             if inside(top + i) {
                 line[..begin].fill(0.0);
-                line[end..width].fill(0.0);
+                line[end..].fill(0.0);
             } else {
                 line.fill(0.0);
             }
@@ -227,8 +221,6 @@ pub(crate) struct Window {
     pub left: usize,
     /// Columns.
     pub width: usize,
-    /// Elements from row to row.
-    pub pitch: usize,
 }
 
 per_isa! {

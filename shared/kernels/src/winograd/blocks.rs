@@ -1,4 +1,4 @@
-//! How a map is cut: into rectangles of tiles, one a task.
+//! How a map is cut: into rectangles of tiles, each a panel.
 
 use super::transform::OUT;
 use crate::arch::{LANES, PANEL};
@@ -23,31 +23,22 @@ pub(super) struct Block {
     pub(super) width: usize,
 }
 
-/// Tiles side by side that lie side by side in a panel, too.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    /// Row and column in the block.
-    pub(super) y: usize,
-    pub(super) x: usize,
-    pub(super) len: usize,
-    pub(super) panel: usize,
-    pub(super) lane: usize,
-}
-
 impl Blocks {
-    /// Rectangles of at most `limit` tiles, chosen for little waste: pixels around a rectangle are read once more than
-    /// those within, and a vector holds [`LANES`] tiles even where fewer are left.
-    pub(super) fn new(height: usize, width: usize, limit: usize) -> Self {
+    /// Rectangles of at most [`PANEL`] tiles that cost little: the more pixels lie around them, the more are read more
+    /// than once; the narrower they are, the more pieces of rows are read; and a vector holds [`LANES`] tiles even where
+    /// fewer are left.
+    pub(super) fn new(height: usize, width: usize) -> Self {
         let (down, across) = (height.div_ceil(OUT), width.div_ceil(OUT));
         let cost = |&(h, w): &(usize, usize)| {
-            let rim = |n: usize| 1.0 + 0.5 / n as f64;
-            let vectors = (h * w).div_ceil(LANES) * down.div_ceil(h) * across.div_ceil(w);
-            // Reading is about a tenth of the work.
-            vectors as f64 * (1.0 + 0.1 * rim(h) * rim(w))
+            // In cache lines: a piece takes as long as some more of it would, products as long as many.
+            let pieces = h * OUT + 2;
+            let lines = pieces * ((w * OUT).div_ceil(LANES) + 8);
+            let products = 50 * (h * w).div_ceil(LANES);
+            down.div_ceil(h) * across.div_ceil(w) * (lines + products)
         };
-        let (height, width) = (1..=across.min(limit))
-            .map(|w| ((limit / w).min(down), w))
-            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+        let (height, width) = (1..=across.min(PANEL))
+            .map(|w| ((PANEL / w).min(down), w))
+            .min_by_key(cost)
             .expect("a map has a tile at least");
         Self {
             down,
@@ -73,44 +64,12 @@ impl Blocks {
             width: self.width.min(self.across - left),
         }
     }
-
-    /// Tiles of the largest.
-    pub(super) fn largest(&self) -> usize {
-        self.height * self.width
-    }
 }
 
 impl Block {
-    /// Tiles.
+    /// Tiles: lanes of the panel that they fill, row after row.
     pub(super) fn tiles(&self) -> usize {
         self.height * self.width
-    }
-
-    /// Tiles of panel `panel`.
-    pub(super) fn lanes(&self, panel: usize) -> usize {
-        PANEL.min(self.tiles() - panel * PANEL)
-    }
-
-    /// The runs of one row of tiles.
-    pub(super) fn runs(&self, y: usize) -> impl Iterator<Item = Run> {
-        let width = self.width;
-        let mut x = 0;
-        std::iter::from_fn(move || {
-            if x == width {
-                return None;
-            }
-            let index = y * width + x;
-            let lane = index % PANEL;
-            let run = Run {
-                y,
-                x,
-                len: (width - x).min(PANEL - lane),
-                panel: index / PANEL,
-                lane,
-            };
-            x += run.len;
-            Some(run)
-        })
     }
 }
 
@@ -119,29 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tile_lies_in_one_lane() {
-        for (height, width, limit) in [
-            (1, 1, 64),
-            (64, 64, 128),
-            (72, 72, 64),
-            (30, 201, 128),
-            (512, 512, 128),
-        ] {
-            let blocks = Blocks::new(height, width, limit);
+    fn every_tile_lies_in_one_block() {
+        for (height, width) in [(1, 1), (64, 64), (72, 72), (30, 201), (512, 512), (5, 3000)] {
+            let blocks = Blocks::new(height, width);
             let across = width.div_ceil(OUT);
             let mut seen = vec![0; height.div_ceil(OUT) * across];
             for i in 0..blocks.count() {
                 let block = blocks.get(i);
-                assert!(block.tiles() <= blocks.largest() && blocks.largest() <= limit);
-                let mut lanes = vec![0; block.tiles()];
-                for run in (0..block.height).flat_map(|y| block.runs(y)) {
-                    assert!(run.lane + run.len <= block.lanes(run.panel));
-                    for t in 0..run.len {
-                        lanes[run.panel * PANEL + run.lane + t] += 1;
-                        seen[(block.top + run.y) * across + block.left + run.x + t] += 1;
-                    }
+                assert!((1..=PANEL).contains(&block.tiles()));
+                for t in 0..block.tiles() {
+                    let (y, x) = (block.top + t / block.width, block.left + t % block.width);
+                    seen[y * across + x] += 1;
                 }
-                assert!(lanes.iter().all(|&n| n == 1));
             }
             assert!(seen.iter().all(|&n| n == 1), "{height}x{width}");
         }

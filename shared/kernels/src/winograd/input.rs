@@ -8,23 +8,20 @@ use crate::buffer::Scratch;
 use crate::isa::per_isa;
 use crate::map::{Source, Window};
 
-/// Where the inputs of a task lie: `[POINTS][panels][channels][PANEL]`.
+/// Where the inputs of a task lie: `[POINTS][channels][PANEL]`.
 ///
-/// Vectors are stored whole, so what is stored for the last tiles of a run reaches into lanes that the next run, or the
-/// next channel, overwrites. Behind a panel there is room for it, which also keeps the 36 numbers of a tile out of one
+/// Vectors are stored whole, so what is stored for the last tiles of a row reaches into lanes that the next row, or the
+/// next channel, overwrites. Behind a point there is room for it, which also keeps the 36 numbers of a tile out of one
 /// set of the cache.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    panel: usize,
     point: usize,
 }
 
 impl Layout {
-    pub(super) fn new(channels: usize, panels: usize) -> Self {
-        let panel = channels * PANEL + LANES;
+    pub(super) fn new(channels: usize) -> Self {
         Self {
-            panel,
-            point: panels * panel,
+            point: channels * PANEL + LANES,
         }
     }
 
@@ -32,8 +29,8 @@ impl Layout {
         POINTS * self.point
     }
 
-    pub(super) fn at(self, point: usize, panel: usize, channel: usize) -> usize {
-        point * self.point + panel * self.panel + channel * PANEL
+    pub(super) fn at(self, point: usize, channel: usize) -> usize {
+        point * self.point + channel * PANEL
     }
 }
 
@@ -47,49 +44,39 @@ pub(super) fn transform(
     room: &mut Scratch,
 ) {
     let rows = block.height * OUT + IN - OUT;
-    let width = block.width * OUT + IN - OUT;
-    let pitch = width.next_multiple_of(LANES);
+    let used = block.width * OUT + IN - OUT;
+    let width = used.next_multiple_of(LANES);
     let window = Window {
         top: block.top * OUT,
         left: block.left * OUT,
         width,
-        pitch,
     };
     // The first two columns of the tile behind the last are that one's last two.
     let phase_pitch = (block.width + 1).next_multiple_of(LANES) + LANES;
-    let room = room.f32(rows * pitch + IN * pitch + IN * OUT * phase_pitch);
-    let (lines, room) = room.split_at_mut(rows * pitch);
-    let (columns, phases) = room.split_at_mut(IN * pitch);
+    let room = room.f32((rows + IN) * width + IN * OUT * phase_pitch);
+    let (lines, room) = room.split_at_mut(rows * width);
+    let (columns, phases) = room.split_at_mut(IN * width);
     for c in 0..x.planes.channels {
         x.window(isa, c, window, lines);
         for y in 0..block.height {
             for row in y * OUT..((y + 1) * OUT).min(rows) {
                 x.prefetch(c + 1, window, row);
             }
-            let lines = &lines[y * OUT * pitch..][..IN * pitch];
+            let lines = &lines[y * OUT * width..][..IN * width];
             down(isa, lines, columns);
             for (line, phases) in columns
-                .chunks_exact(pitch)
+                .chunks_exact(width)
                 .zip(phases.chunks_exact_mut(OUT * phase_pitch))
             {
                 let (p0, rest) = phases.split_at_mut(phase_pitch);
                 let (p1, rest) = rest.split_at_mut(phase_pitch);
                 let (p2, p3) = rest.split_at_mut(phase_pitch);
                 sort(isa, &line[..block.width * OUT], p0, p1, p2, p3);
-                p0[block.width] = line[width - 2];
-                p1[block.width] = line[width - 1];
+                p0[block.width] = line[used - 2];
+                p1[block.width] = line[used - 1];
             }
-            for run in block.runs(y) {
-                let out = &mut out[layout.at(0, run.panel, c) + run.lane..];
-                along(
-                    isa,
-                    &phases[run.x..],
-                    phase_pitch,
-                    run.len,
-                    out,
-                    layout.point,
-                );
-            }
+            let out = &mut out[layout.at(0, c) + y * block.width..];
+            along(isa, phases, phase_pitch, block.width, out, layout.point);
         }
     }
 }

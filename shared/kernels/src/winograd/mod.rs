@@ -24,10 +24,6 @@ use rayon::prelude::*;
 use transform::{OUT, POINTS};
 use weights::Weights;
 
-/// Input channels from which on a task takes two panels. Its inputs are then long out of the second-level cache, and
-/// what counts is how often weights are read.
-const LONG: usize = 384;
-
 /// Output channels that are worth transforming inputs for.
 const FEWEST: usize = 48;
 
@@ -61,25 +57,23 @@ pub(crate) fn conv3x3(
     let shared = Shared::new(out.data_mut());
     let weights = Weights::transform(ctx, w, channels);
 
-    // Two tasks a thread at least: of fewer panels, then of fewer outputs, whose inputs are transformed once more.
-    let tasks = 2 * rayon::current_num_threads();
-    let all = (height.div_ceil(OUT) * width.div_ceil(OUT)).div_ceil(PANEL);
-    let most = if channels < LONG { 1 } else { 2 };
-    // Outputs whose sums are held at a time: as many as inputs and sums together bear in cache, and where inputs are
-    // read from memory anyway, enough to read them seldom.
-    let most_rows = (channels / 2).clamp(FEWEST, 256);
-    let blocks = Blocks::new(height, width, (all / tasks).clamp(1, most) * PANEL);
-    let panels = blocks.largest().div_ceil(PANEL);
-    let split = tasks.div_ceil(blocks.count()).min(outputs.div_ceil(FEWEST));
+    let blocks = Blocks::new(height, width);
+    // Two tasks a thread at least, if need be of fewer outputs: their inputs are transformed once more.
+    let split = (2 * rayon::current_num_threads())
+        .div_ceil(blocks.count())
+        .min(outputs.div_ceil(FEWEST));
     let share = weights.rows.div_ceil(split).next_multiple_of(NR);
+    // Outputs whose sums are held at a time: as many as inputs and sums together bear in cache, and where inputs are too
+    // many for it anyway, enough to read them seldom.
+    let most_rows = (channels / 2).clamp(FEWEST, 256);
     let height_of_sums = share
         .div_ceil(share.div_ceil(most_rows))
         .next_multiple_of(NR);
 
     let kernels = kernels(isa, Compute::F32).tiles;
     let offsets: Vec<u32> = (0..weights.block).map(|s| (s * PANEL) as u32).collect();
-    let inputs_layout = input::Layout::new(channels, panels);
-    let sums_layout = output::Layout::new(height_of_sums, panels);
+    let inputs_layout = input::Layout::new(channels);
+    let sums_layout = output::Layout::new(height_of_sums);
     (0..blocks.count() * split)
         .into_par_iter()
         .with_max_len(1)
@@ -89,28 +83,23 @@ pub(crate) fn conv3x3(
             if part.is_empty() {
                 return; // shares are rounded up
             }
-            let panels = block.tiles().div_ceil(PANEL);
+            let kernel = kernels[block.tiles().div_ceil(LANES) - 1];
             with_scratch(|[inputs, sums, room, _]| {
                 let inputs = inputs.f32(inputs_layout.len());
                 let sums = sums.f32(sums_layout.len());
                 input::transform(isa, x, &block, inputs_layout, inputs, room);
                 for row in part.clone().step_by(height_of_sums) {
                     let rows = height_of_sums.min(part.end - row);
-                    // For each point and block of input channels, panel by panel.
-                    let products = POINTS * weights.blocks() * panels;
-                    let place = |i: usize| {
-                        let (panel, i) = (i % panels, i / panels);
-                        (panel, i % weights.blocks(), i / weights.blocks())
-                    };
+                    // For each point, block by block of the input channels.
+                    let blocks = weights.blocks();
+                    let products = POINTS * blocks;
                     let operand = |i: usize| {
-                        let (panel, b, point) = place(i);
-                        let steps = weights.steps(b);
-                        let start = inputs_layout.at(point, panel, steps.start);
+                        let steps = weights.steps(i % blocks);
+                        let start = inputs_layout.at(i / blocks, steps.start);
                         &inputs[start..][..steps.len() * PANEL]
                     };
                     for i in 0..products {
-                        let (panel, b, point) = place(i);
-                        let kernel = kernels[block.lanes(panel).div_ceil(LANES) - 1];
+                        let (point, b) = (i / blocks, i % blocks);
                         let (a, next) = (operand(i), operand((i + 1).min(products - 1)));
                         let mut next = next.chunks((next.len() * NR).div_ceil(rows));
                         for r in (0..rows).step_by(NR) {
@@ -119,7 +108,7 @@ pub(crate) fn conv3x3(
                             let (w, behind) = weights.tile(point, b, row + r);
                             prefetch(behind, Near::First);
                             prefetch(next.next().unwrap_or_default(), Near::Second);
-                            let c = sums_layout.at(point, panel, r);
+                            let c = sums_layout.at(point, r);
                             let tile = Tile {
                                 steps: weights.steps(b).len(),
                                 a: a.as_ptr().cast(),

@@ -8,20 +8,17 @@ use crate::buffer::{Scratch, Shared};
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline};
 
-/// Where the sums of a task lie: `[POINTS][panels][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of
-/// one set of the cache.
+/// Where the sums of a task lie: `[POINTS][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of one set
+/// of the cache.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    panel: usize,
     point: usize,
 }
 
 impl Layout {
-    pub(super) fn new(rows: usize, panels: usize) -> Self {
-        let panel = rows * PANEL;
+    pub(super) fn new(rows: usize) -> Self {
         Self {
-            panel,
-            point: panels * panel + LANES,
+            point: rows * PANEL + LANES,
         }
     }
 
@@ -29,8 +26,8 @@ impl Layout {
         POINTS * self.point
     }
 
-    pub(super) fn at(self, point: usize, panel: usize, row: usize) -> usize {
-        point * self.point + panel * self.panel + row * PANEL
+    pub(super) fn at(self, point: usize, row: usize) -> usize {
+        point * self.point + row * PANEL
     }
 }
 
@@ -62,26 +59,23 @@ pub(super) unsafe fn transform(
 ) {
     let [height, width] = place.size;
     let pixels = room.f32(OUT * PANEL * OUT);
-    for panel in 0..block.tiles().div_ceil(PANEL) {
-        let lanes = block.lanes(panel);
-        let sums = &sums[layout.at(0, panel, row)..];
-        back(isa, sums, layout.point, lanes, place.bias, pixels);
-        let rows = panel * PANEL / block.width..=(panel * PANEL + lanes - 1) / block.width;
-        for run in rows
-            .flat_map(|y| block.runs(y))
-            .filter(|run| run.panel == panel)
-        {
-            let (y, x) = ((block.top + run.y) * OUT, (block.left + run.x) * OUT);
-            let columns = (run.len * OUT).min(width - x);
-            for i in 0..OUT.min(height - y) {
-                let from = &pixels[(i * PANEL + run.lane) * OUT..][..columns];
-                // SAFETY: by the caller's word.
-                let to = unsafe { place.out.range(place.start + (y + i) * width + x, columns) };
-                match place.add {
-                    Some(activation) => add(isa, activation, to, from),
-                    None => to.copy_from_slice(from),
-                }
-            }
+    let sums = &sums[layout.at(0, row)..];
+    back(isa, sums, layout.point, block.tiles(), place.bias, pixels);
+    let (top, left) = (block.top * OUT, block.left * OUT);
+    let columns = (block.width * OUT).min(width - left);
+    for y in 0..(block.height * OUT).min(height - top) {
+        // Pixels of all rows of tiles lie behind each other.
+        let start = y % OUT * PANEL + y / OUT * block.width;
+        let from = &pixels[start * OUT..][..columns];
+        // SAFETY: by the caller's word.
+        let to = unsafe {
+            place
+                .out
+                .range(place.start + (top + y) * width + left, columns)
+        };
+        match place.add {
+            Some(activation) => add(isa, activation, to, from),
+            None => to.copy_from_slice(from),
         }
     }
 }
