@@ -163,7 +163,7 @@ class Run:
                         words += ", VAE float32"
                 # The text encoders' time does not depend on the picture's size, and is measured once.
                 stages["text"] = next((r for s in self.sizes if (r := get("text", s=s))), None)
-                if not any(stages.values()) or (system == "ours" and dtype == "bf16" and not stages["unet"]):
+                if not (stages["unet"] or stages["vae"]) or (system == "ours" and dtype == "bf16" and not stages["unet"]):
                     continue
                 times = {stage: r["median_s"] if r else None for stage, r in stages.items()}
                 parts = [r for r in stages.values() if r]
