@@ -147,6 +147,7 @@ pub(crate) const PLAIN: u8 = 0;
 /// A multiplication and an addition are one instruction.
 pub(crate) const FMA: u8 = 1;
 /// That, and two floats become a pair of bfloat16 in one.
+#[cfg(target_arch = "x86_64")]
 pub(crate) const BF16: u8 = 2;
 
 /// Compiles one body for every instruction set and picks at run time.
