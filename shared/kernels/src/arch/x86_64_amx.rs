@@ -116,13 +116,9 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
     unsafe {
         let whole = t.steps / STEPS;
         let mut accumulate = t.accumulate;
-        if whole == 0 {
-            for aside in &t.aside {
-                widen(aside, 0);
-            }
-        }
+        let mut widened = [0; 2];
         if whole > 0 {
-            part::<V>(t, whole, accumulate);
+            widened = part::<V>(t, whole, accumulate);
             accumulate = true;
         }
         let rest = t.steps % STEPS;
@@ -159,15 +155,19 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
                 t.c.add(r * PANEL).write_bytes(0, V * LANES);
             }
         }
+        for (aside, done) in t.aside.iter().zip(widened) {
+            widen(aside, done);
+        }
     }
 }
 
-/// `blocks` times [`STEPS`] steps.
+/// `blocks` times [`STEPS`] steps. Says how many chunks of each aside were widened meanwhile.
 ///
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) {
+unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) -> [usize; 2] {
+    let mut widened = [0; 2];
     // SAFETY: by the caller's word; every block lies inside the tile.
     unsafe {
         for v in 0..V / 2 {
@@ -178,16 +178,13 @@ unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) {
             } else {
                 wide::<false>(t, 2 * v, blocks, aside, meanwhile);
             }
-            widen(aside, meanwhile * CHUNKS);
-        }
-        if V <= 2 {
-            widen(&t.aside[1], 0); // there is no second pair of vectors
+            widened[v] = meanwhile * CHUNKS;
         }
         if V % 2 == 1 {
             narrow(t, V - 1, blocks, accumulate);
-            widen(&t.aside[V / 2], 0);
         }
     }
+    widened
 }
 
 /// Chunks that are widened beside four products.
