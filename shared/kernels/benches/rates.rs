@@ -8,7 +8,7 @@
 use half::f16;
 use rayon::prelude::*;
 use std::time::Instant;
-use turbo_kernels::arch::{Aside, LANES, PANEL, Tile, kernels};
+use turbo_kernels::arch::{Aside, Fetch, LANES, PANEL, Tile, kernels};
 use turbo_kernels::{
     Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
 };
@@ -55,6 +55,7 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
                     c: c.as_mut_ptr(),
                     accumulate: true,
                     aside: [Aside::NONE; 2],
+                    fetch: [Fetch::NONE; 2],
                 };
                 // SAFETY: the vectors above have the sizes that the tile names.
                 unsafe { kernel(&tile) };

@@ -2,7 +2,7 @@
 //! and sum (online softmax, Milakov and Gimelshein 2018). Scores lie `[key][query]`, so every step of the softmax
 //! works on sixteen queries at once.
 
-use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, kernels};
+use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Tile, kernels};
 use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::{pair, pairs};
 use crate::isa::per_isa;
@@ -242,6 +242,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                             c: scores[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                             accumulate: false,
                             aside: [Aside::NONE; 2],
+                            fetch: [Fetch::NONE; 2],
                         };
                         // SAFETY: `q` holds `steps` steps of a panel, `w` and `c` were sliced to size, and the thread
                         // is prepared.
@@ -276,6 +277,7 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
                             c: sums[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                             accumulate: block > 0,
                             aside: [Aside::NONE; 2],
+                            fetch: [Fetch::NONE; 2],
                         };
                         // SAFETY: `probabilities` holds `block_steps` steps of a panel, `w` and `c` were sliced to
                         // size, and the thread is prepared.

@@ -5,7 +5,7 @@
 //! both sides from cache. Tasks are blocks of output rows (and, for large
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
-use crate::arch::{Aside, Compute, Kernels, LANES, PANEL, Tile, interleave, kernels};
+use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Tile, interleave, kernels};
 use crate::buffer::{Near, prefetch, with_scratch};
 use crate::float::{Float, Matrix, to_steps};
 use crate::isa::Isa;
@@ -123,7 +123,8 @@ impl Product<'_> {
             .with_max_len(1)
             .for_each(|task| {
                 let (rows, panels) = tasks.get(task);
-                self.task(&kernels, &offsets, rows, panels, &sink);
+                let later = (task + 1 < tasks.count()).then(|| tasks.get(task + 1).0);
+                self.task(&kernels, &offsets, rows, panels, later, &sink);
             });
     }
 
@@ -259,10 +260,27 @@ impl Product<'_> {
 
     /// Asks for part `i` of `n` of what [`Self::widen`] will read.
     fn prefetch(&self, unit: &Unit, i: usize, n: usize) {
-        let (first, count) = (unit.rows.start, unit.rows.len());
-        for row in first + i * count / n..first + (i + 1) * count / n {
+        for row in unit.share(i, n) {
             prefetch(self.bytes(unit.part, row, &unit.steps), Near::Second);
         }
+    }
+
+    /// Has tile `i` of `n`, of so many steps, ask for a part of what [`Self::widen`] will read: a row, and not before
+    /// the last tiles, lest it be gone again.
+    fn fetch(&self, unit: &Unit, i: usize, n: usize, steps: usize) -> [Fetch; 2] {
+        let mut fetch = [Fetch::NONE; 2];
+        let early = n.saturating_sub(unit.rows.len());
+        if i >= early {
+            for (k, row) in unit.share(i - early, n - early).enumerate() {
+                let bytes = self.bytes(unit.part, row, &unit.steps);
+                match k {
+                    0 => fetch[1] = Fetch::new(bytes, steps),
+                    1 => fetch[0] = Fetch::new(bytes, steps),
+                    _ => prefetch(bytes, Near::Second),
+                }
+            }
+        }
+        fetch
     }
 
     fn task(
@@ -271,6 +289,7 @@ impl Product<'_> {
         offsets: &[u32],
         rows: Range<usize>,
         panels: Range<usize>,
+        next_rows: Option<Range<usize>>,
         sink: &impl Fn(Range<usize>, usize, &[f32]),
     ) {
         kernels.prepare_thread();
@@ -303,22 +322,31 @@ impl Product<'_> {
                 })
             })
             .collect();
-        let aside = kernels.widens && self.taps.len() == 1 && self.weights.float == Float::F16;
+        // What the next task, which this thread will most likely do, begins with.
+        let next_task = next_rows.map(|rows| Unit {
+            part: 0,
+            top: 0,
+            rows: rows.start..(rows.start + share).min(self.rows()),
+            steps: 0..block.min(all),
+        });
+        let widens = kernels.widens && self.taps.len() == 1 && self.weights.float == Float::F16;
         with_scratch(|[w, c, room, next]| {
             let mut w = w.u32(share * stride);
-            let mut next = next.u32(if aside { share * stride } else { 0 });
+            let mut next = next.u32(if widens { share * stride } else { 0 });
             let c = c.f32(panels.len() * height * PANEL);
             let room = room.u32(block);
             for (i, unit) in units.iter().enumerate() {
                 let Unit { top, ref steps, .. } = *unit;
-                if aside && i > 0 {
+                if widens && i > 0 {
                     std::mem::swap(&mut w, &mut next);
                 } else {
                     self.widen(kernels, unit, stride, w, room);
                 }
-                let later = units.get(i + 1).filter(|_| kernels.rows_stay);
+                let aside = widens && i + 1 < units.len();
+                let later = units.get(i + 1).or(next_task.as_ref());
                 let mut call = 0;
                 let calls = steps.len().div_ceil(stretch) * panels.len();
+                let tiles = share.div_ceil(kernels.rows);
                 for start in steps.clone().step_by(stretch) {
                     for panel in panels.clone() {
                         let width = panel_range(self.positions, panel).len();
@@ -326,16 +354,22 @@ impl Product<'_> {
                         let c = &mut c[((panel - first) * height + top) * PANEL..][..share * PANEL];
                         let aside = match later {
                             Some(unit) if aside => self.asides(unit, call, calls, stride, next),
-                            Some(unit) => {
+                            Some(unit) if kernels.rows_stay => {
                                 self.prefetch(unit, call, calls);
                                 [Aside::NONE; 2]
                             }
-                            None => [Aside::NONE; 2],
+                            _ => [Aside::NONE; 2],
                         };
-                        call += 1;
-                        for r in (0..share).step_by(kernels.rows) {
+                        for (t, r) in (0..share).step_by(kernels.rows).enumerate() {
+                            let steps_now = stretch.min(steps.end - start);
+                            let fetch = match later {
+                                Some(unit) if !kernels.rows_stay => {
+                                    self.fetch(unit, call * tiles + t, calls * tiles, steps_now)
+                                }
+                                _ => [Fetch::NONE; 2],
+                            };
                             let tile = Tile {
-                                steps: stretch.min(steps.end - start),
+                                steps: steps_now,
                                 a: self.a[self.begin(panel)..].as_ptr(),
                                 offsets: offsets[start / kernels.steps..].as_ptr(),
                                 a_stride: self.pitch,
@@ -345,6 +379,7 @@ impl Product<'_> {
                                 c: c[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
                                 accumulate: start > 0,
                                 aside,
+                                fetch,
                             };
                             // SAFETY: `a` reaches far enough for every panel by the assertion in `run`; `w` holds
                             // `share` rows of `stride` elements and `c` as many of a panel, both whole tiles of rows;
@@ -352,6 +387,7 @@ impl Product<'_> {
                             // instruction set and the thread is prepared.
                             unsafe { kernel(&tile) };
                         }
+                        call += 1;
                     }
                 }
             }
@@ -370,4 +406,12 @@ struct Unit {
     top: usize,
     rows: Range<usize>,
     steps: Range<usize>,
+}
+
+impl Unit {
+    /// Part `i` of `n` of the rows.
+    fn share(&self, i: usize, n: usize) -> Range<usize> {
+        let (first, count) = (self.rows.start, self.rows.len());
+        first + i * count / n..first + (i + 1) * count / n
+    }
 }

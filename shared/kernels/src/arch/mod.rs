@@ -103,6 +103,36 @@ pub struct Tile {
     pub accumulate: bool,
     /// What to do meanwhile, where [`Kernels::widens`].
     pub aside: [Aside; 2],
+    /// What to ask for meanwhile: for the first-level cache, and for the second. Some kernels leave it.
+    pub fetch: [Fetch; 2],
+}
+
+/// Memory to be asked for, a piece with each step. The processor foresees long runs by itself; short ones have to be
+/// asked for, and all at once they would wait for each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetch {
+    from: *const u8,
+    /// Bytes from one piece to the next.
+    stride: usize,
+}
+
+impl Fetch {
+    /// Nothing: the same byte again and again.
+    pub const NONE: Self = Self {
+        from: &0,
+        stride: 0,
+    };
+
+    /// All of `memory` in so many steps.
+    pub(crate) fn new<T>(memory: &[T], steps: usize) -> Self {
+        if memory.is_empty() {
+            return Self::NONE;
+        }
+        Self {
+            from: memory.as_ptr().cast(),
+            stride: size_of_val(memory).div_ceil(steps),
+        }
+    }
 }
 
 /// float16 of a file to be widened to pairs of bfloat16, for a later tile: reading the file takes its time, and so do

@@ -4,11 +4,12 @@
 //! 24 multiply-adds, so the two multiply units, not the loads, are the limit. AVX2 has 16 registers of half the
 //! width: two of them by 6 rows at a time.
 
-use super::{LANES, MV, NR, PANEL, Tile, TileFn};
+use super::{Fetch, LANES, MV, NR, PANEL, Tile, TileFn};
 use core::arch::x86_64::{
-    __m256, __m512, __m512bh, __m512i, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256, __m512, __m512bh, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_broadcast_ss,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_storeu_ps,
 };
 use core::mem::transmute;
 
@@ -61,12 +62,24 @@ unsafe fn store_512<const V: usize>(t: &Tile, sums: [[__m512; V]; NR]) {
     }
 }
 
+/// Asks for the pieces of step `s`.
+#[inline(always)]
+fn fetch(t: &Tile, s: usize) {
+    let piece = |f: &Fetch| f.from.wrapping_add(s * f.stride).cast();
+    // SAFETY: a prefetch touches no memory, whatever the address.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(piece(&t.fetch[0]));
+        _mm_prefetch::<_MM_HINT_T1>(piece(&t.fetch[1]));
+    }
+}
+
 #[target_feature(enable = "avx512f")]
 unsafe fn f32_avx512<const V: usize>(t: &Tile) {
     // SAFETY: the caller vouches for every address (see `TileFn`).
     unsafe {
         let mut sums = sums_512::<V>(t);
         for s in 0..t.steps {
+            fetch(t, s);
             let a = t.a.add(*t.offsets.add(s) as usize).cast::<f32>();
             let mut x = [_mm512_setzero_ps(); V];
             for v in 0..V {
@@ -89,6 +102,7 @@ unsafe fn bf16_avx512<const V: usize>(t: &Tile) {
     unsafe {
         let mut sums = sums_512::<V>(t);
         for s in 0..t.steps {
+            fetch(t, s);
             let a = t.a.add(*t.offsets.add(s) as usize);
             let mut x = [transmute::<__m512i, __m512bh>(_mm512_set1_epi32(0)); V];
             for v in 0..V {
@@ -123,6 +137,9 @@ unsafe fn f32_avx2<const V: usize>(t: &Tile) {
                 }
             }
             for s in 0..t.steps {
+                if v == 0 {
+                    fetch(t, s);
+                }
                 let a =
                     t.a.add(*t.offsets.add(s) as usize + v * LANES)
                         .cast::<f32>();

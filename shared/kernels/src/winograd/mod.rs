@@ -14,8 +14,8 @@ mod output;
 mod transform;
 mod weights;
 
-use crate::arch::{Aside, Compute, LANES, NR, PANEL, Tile, kernels};
-use crate::buffer::{Near, Shared, prefetch, with_scratch};
+use crate::arch::{Aside, Compute, Fetch, LANES, NR, PANEL, Tile, kernels};
+use crate::buffer::{Shared, with_scratch};
 use crate::float::Matrix;
 use crate::map::{Residual, Source};
 use crate::value::{Context, Planes};
@@ -106,16 +106,19 @@ pub(crate) fn conv3x3(
                             // What comes next is fetched meanwhile: pieces of a few kilobytes are too short for the
                             // processor to foresee.
                             let (w, behind) = weights.tile(point, b, row + r);
-                            prefetch(behind, Near::First);
-                            prefetch(next.next().unwrap_or_default(), Near::Second);
+                            let steps = weights.steps(b).len();
                             let c = sums_layout.at(point, r);
                             let tile = Tile {
-                                steps: weights.steps(b).len(),
+                                steps,
                                 a: a.as_ptr().cast(),
                                 offsets: offsets.as_ptr(),
                                 a_stride: PANEL,
                                 a_vector: LANES,
                                 aside: [Aside::NONE; 2],
+                                fetch: [
+                                    Fetch::new(behind, steps),
+                                    Fetch::new(next.next().unwrap_or_default(), steps),
+                                ],
                                 w: w.as_ptr().cast(),
                                 w_stride: weights.block,
                                 c: sums[c..][..NR * PANEL].as_mut_ptr(),
