@@ -66,14 +66,13 @@ pub fn conv3x3(
         add,
         activation: Activation::Identity,
     };
-    let row = x.width + 1;
-    let taps: [usize; TAPS] = std::array::from_fn(|t| t / 3 * row + t % 3);
+    let taps: [usize; TAPS] = x.taps();
     let product = Product {
         isa: ctx.isa,
         compute: x.compute,
         a: x.data.as_u32(),
         panel_pitch: None,
-        positions: x.height * row,
+        positions: x.positions(),
         pitch: x.pitch,
         layout: Layout::Rows,
         taps: &taps,
@@ -83,7 +82,7 @@ pub fn conv3x3(
     };
     product.run(|rows, panel, sums| {
         let mut runs = Vec::with_capacity(PANEL);
-        segments(panel, pixels, Some(x.width), &mut runs);
+        segments(panel, pixels, x.gaps(), &mut runs);
         store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
     });
     out

@@ -345,6 +345,9 @@ fn pack_panel(
 /// of the next row's first; a row of zeros stands above and below. So the nine neighbours of a pixel lie at nine
 /// fixed distances, whatever the width, and a run of pixels may go on over the ends of rows (the sums that fall on
 /// the zeros between are not used).
+///
+/// In narrow maps that would be one sum in 17, or in 33. Where whole vectors make a row, these are kept three times
+/// instead, moved by a pixel to the right, not at all, and to the left, with no zeros between rows.
 #[derive(Debug)]
 pub struct Padded {
     pub(crate) data: Buffer,
@@ -360,6 +363,9 @@ pub struct Padded {
     pub(crate) pitch: usize,
 }
 
+/// Widest map that is kept three times.
+const NARROW: usize = 32;
+
 impl Padded {
     /// Room for an operand; the rim is not yet zero.
     pub(crate) fn take(
@@ -369,8 +375,12 @@ impl Padded {
         width: usize,
         compute: Compute,
     ) -> Self {
-        let row = width + 1;
-        let len = (height * row).next_multiple_of(PANEL) + 2 * row + 2;
+        let len = if is_narrow(width) {
+            3 * (height + 2) * width
+        } else {
+            let row = width + 1;
+            (height * row).next_multiple_of(PANEL) + 2 * row + 2
+        };
         let pitch = (len.div_ceil(LANES) | 1) * LANES;
         let data = ctx.pool.take(compute.steps(channels) * pitch);
         Self {
@@ -418,6 +428,27 @@ impl Padded {
         out
     }
 
+    /// Where the neighbours of the first pixel lie, row after row.
+    pub(crate) fn taps(&self) -> [usize; 9] {
+        std::array::from_fn(|t| {
+            if is_narrow(self.width) {
+                (t % 3 * (self.height + 2) + t / 3) * self.width
+            } else {
+                t / 3 * (self.width + 1) + t % 3
+            }
+        })
+    }
+
+    /// Width of the rows whose zeros lie in a run of pixels.
+    pub(crate) fn gaps(&self) -> Option<usize> {
+        (!is_narrow(self.width)).then_some(self.width)
+    }
+
+    /// Positions of the run.
+    pub(crate) fn positions(&self) -> usize {
+        self.height * self.gaps().map_or(self.width, |width| width + 1)
+    }
+
     /// Packs floats.
     ///
     /// # Panics
@@ -446,10 +477,11 @@ impl Padded {
     /// The floats that were packed, as far as the type of products kept them.
     pub fn unpack(&self, ctx: &Context) -> Planes {
         let mut out = Planes::take(ctx, self.channels, self.height * self.width);
-        let (bits, row, compute) = (self.data.as_u32(), self.width + 1, self.compute);
+        let (bits, compute) = (self.data.as_u32(), self.compute);
+        let (row, first) = (self.positions() / self.height, self.taps()[4]);
         out.for_each_channel(|c, channel| {
             for (y, line) in channel.chunks_exact_mut(self.width).enumerate() {
-                let start = c / compute.per_step() * self.pitch + (y + 1) * row + 1;
+                let start = c / compute.per_step() * self.pitch + first + y * row;
                 unpack_row(&bits[start..][..self.width], c, compute, line);
             }
         });
@@ -468,15 +500,25 @@ fn unpack_row(step: &[u32], c: usize, compute: Compute, out: &mut [f32]) {
     }
 }
 
+fn is_narrow(width: usize) -> bool {
+    width.is_multiple_of(LANES) && width <= NARROW
+}
+
 per_isa! {
 /// One step of a [`Padded`]: the rim and the rows of one channel, or two.
 fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], compute: Compute) {
-    let row = width + 1;
     let height = low.len() / width;
-    plane[..=row].fill(0);
+    let (row, first) = if is_narrow(width) {
+        (width, (height + 2) * width)
+    } else {
+        (width + 1, 1)
+    };
+    // The map as it is, between rows of zeros.
+    let map = &mut plane[first - 1..];
+    map[..=row].fill(0);
     for y in 0..height {
         let (low, high) = (&low[y * width..][..width], &high[y * width..][..width]);
-        let dst = &mut plane[(y + 1) * row + 1..][..=width];
+        let dst = &mut map[(y + 1) * row + 1..][..row];
         match compute {
             Compute::F32 => {
                 for (d, s) in dst.iter_mut().zip(low) {
@@ -493,10 +535,19 @@ fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], comp
                 }
             }
         }
-        dst[width] = 0;
+        dst[width..].fill(0);
     }
-    let end = (height + 1) * row + 1;
-    plane[end..end + row].fill(0);
+    map[(height + 1) * row + 1..][..row].fill(0);
+    if row == width {
+        // Its left neighbours before it, and its right ones behind it.
+        let size = (height + 2) * width;
+        plane.copy_within(size..2 * size - 1, 1);
+        plane.copy_within(size + 1..2 * size, 2 * size);
+        for y in 0..height + 2 {
+            plane[y * width] = 0;
+            plane[2 * size + (y + 1) * width - 1] = 0;
+        }
+    }
 }
 }
 

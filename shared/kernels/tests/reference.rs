@@ -208,6 +208,7 @@ fn convolutions() {
             (4, 6, 8, 8),
             (3, 7, 5, 9),
             (8, 20, 16, 16),
+            (7, 14, 5, 32),
             (32, 40, 7, 33),
             (40, 16, 64, 64),
             (5, 100, 13, 2),
@@ -228,6 +229,7 @@ fn convolutions() {
                 let matrix = Matrix::new(&file, float, n, c * 9);
                 let expected = reference::conv2d(&x, [c, h, w], &weights, Some(&b), same);
                 let padded = Padded::pack(&ctx, &planes, h, w, compute);
+                assert_eq!(padded.unpack(&ctx).to_channels(), x, "{what}");
                 let ours = turbo_kernels::conv3x3(&ctx, &padded, matrix, Some(&b), None);
                 close(&ours.to_channels(), &expected, 2e-6, &what);
                 let residual = r.any(n * h * w);
