@@ -104,7 +104,7 @@ impl Isa {
             .clone()
     }
 
-    /// Whether that holds for a network of 3x3 convolutions too, of which float32 takes a quarter of the products
+    /// Whether that holds for 3x3 convolutions of large maps too, of which float32 takes a quarter of the products
     /// (Winograd).
     pub fn prefers_bf16_convolutions(self) -> bool {
         self == Self::Avx512Amx

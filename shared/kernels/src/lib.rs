@@ -27,7 +27,7 @@ pub use conv::{Window, conv3x3, gather};
 pub use float::{Float, Matrix, to_f32};
 pub use isa::Isa;
 pub use linear::{Left, linear, linear_add, linear_geglu, linear_panels, linear_vector};
-pub use map::{Residual, Source, concat, upsample_nearest};
+pub use map::{Residual, Source, concat, reads_planes, upsample_nearest};
 pub use math::{Activation, activate, add, soft_clamp};
 pub use norm::{GroupNorm, layer_norm};
 pub use value::{Context, Padded, Panels, Planes};

@@ -76,8 +76,9 @@ impl<'a> Source<'a> {
 impl Source<'_> {
     /// 3x3 convolution of stride 1 with a rim of one: `W * x + b`, into a new map or added to `residual`.
     ///
-    /// `w` is `[out, in * 9]`, as a file holds `[out, in, 3, 3]`. Large maps in float32 take Winograd's way, whose
-    /// result is off by some 1e-6 of its norm.
+    /// `w` is `[out, in * 9]`, as a file holds `[out, in, 3, 3]`. Large maps take Winograd's way in float32, whose
+    /// result is off by some 1e-6 of its norm; without AMX that is faster than plain products of bfloat16, so those are
+    /// formed for small maps only.
     ///
     /// # Panics
     /// If the shapes do not agree.
@@ -91,7 +92,7 @@ impl Source<'_> {
     ) -> Planes {
         self.check();
         assert_eq!(w.cols, self.planes.channels * 9, "inputs of a convolution");
-        if compute == Compute::F32 && winograd::pays(self.planes.channels, self.size) {
+        if winograd::pays(ctx.isa, compute, self.planes.channels, self.size) {
             winograd::conv3x3(ctx, self, w, bias, residual)
         } else {
             let residual = residual.map(|r| r.finish(ctx));
@@ -211,6 +212,12 @@ impl Source<'_> {
             }
         }
     }
+}
+
+/// Whether [`Source::conv3x3`] reads a map of so many channels from its planes: then what is to be done to it is best
+/// left to be done on the way.
+pub fn reads_planes(ctx: &Context, compute: Compute, channels: usize, size: [usize; 2]) -> bool {
+    winograd::pays(ctx.isa, compute, channels, size)
 }
 
 /// A window of a map.

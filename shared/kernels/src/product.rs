@@ -307,21 +307,18 @@ impl Product<'_> {
             padded
         };
         let stretch = kernels.stretch.min(block);
-        let units: Vec<Unit> = (0..all)
-            .step_by(block)
-            .flat_map(|start| {
-                let (used, rows) = (used.clone(), &rows);
-                (0..height).step_by(share).map(move |top| {
-                    let row = rows.start + top % padded;
-                    Unit {
-                        part: top / padded,
-                        top,
-                        rows: row.min(used.end)..(row + share).min(used.end),
-                        steps: start..(start + block).min(all),
-                    }
-                })
-            })
-            .collect();
+        let tops = height.div_ceil(share);
+        let count = all.div_ceil(block) * tops;
+        let unit = |i: usize| {
+            let (start, top) = (i / tops * block, i % tops * share);
+            let row = rows.start + top % padded;
+            Unit {
+                part: top / padded,
+                top,
+                rows: row.min(used.end)..(row + share).min(used.end),
+                steps: start..(start + block).min(all),
+            }
+        };
         // What the next task, which this thread will most likely do, begins with.
         let next_task = next_rows.map(|rows| Unit {
             part: 0,
@@ -335,15 +332,20 @@ impl Product<'_> {
             let mut next = next.u32(if widens { share * stride } else { 0 });
             let c = c.f32(panels.len() * height * PANEL);
             let room = room.u32(block);
-            for (i, unit) in units.iter().enumerate() {
-                let Unit { top, ref steps, .. } = *unit;
+            for i in 0..count {
+                let now = unit(i);
+                let (top, steps) = (now.top, &now.steps);
                 if widens && i > 0 {
                     std::mem::swap(&mut w, &mut next);
                 } else {
-                    self.widen(kernels, unit, stride, w, room);
+                    self.widen(kernels, &now, stride, w, room);
                 }
-                let aside = widens && i + 1 < units.len();
-                let later = units.get(i + 1).or(next_task.as_ref());
+                let aside = widens && i + 1 < count;
+                let later = if i + 1 < count {
+                    Some(unit(i + 1))
+                } else {
+                    next_task.clone()
+                };
                 let mut call = 0;
                 let calls = steps.len().div_ceil(stretch) * panels.len();
                 let tiles = share.div_ceil(kernels.rows);
@@ -352,7 +354,7 @@ impl Product<'_> {
                         let width = panel_range(self.positions, panel).len();
                         let kernel = kernels.tiles[width.div_ceil(LANES) - 1];
                         let c = &mut c[((panel - first) * height + top) * PANEL..][..share * PANEL];
-                        let aside = match later {
+                        let aside = match &later {
                             Some(unit) if aside => self.asides(unit, call, calls, stride, next),
                             Some(unit) if kernels.rows_stay => {
                                 self.prefetch(unit, call, calls);
@@ -362,7 +364,7 @@ impl Product<'_> {
                         };
                         for (t, r) in (0..share).step_by(kernels.rows).enumerate() {
                             let steps_now = stretch.min(steps.end - start);
-                            let fetch = match later {
+                            let fetch = match &later {
                                 Some(unit) if !kernels.rows_stay => {
                                     self.fetch(unit, call * tiles + t, calls * tiles, steps_now)
                                 }
@@ -400,6 +402,7 @@ impl Product<'_> {
 }
 
 /// Weights that are widened together.
+#[derive(Clone)]
 struct Unit {
     part: usize,
     /// Where its sums begin, in rows of the task.

@@ -2,8 +2,9 @@
 //!
 //! A value is kept in whatever form the layer that made it could write for the layer that will read it: norms and
 //! activations write packed operands, attention writes the operand of its output projection, upsampling writes the
-//! padded map that a convolution reads. In float32, convolutions normalise and enlarge maps on the way instead, so
-//! those layers only note down what is to be done. Asking a value for another form converts it.
+//! padded map that a convolution reads. Convolutions in float32, which those of large maps are in bfloat16 too unless
+//! there is AMX, normalise and enlarge maps on the way instead, so those layers only note down what is to be done. Asking
+//! a value for another form converts it.
 
 use crate::backend::{Activation, Affine, Backend, Window};
 use crate::{DType, Error, Result};
@@ -89,6 +90,15 @@ impl Pending {
 }
 
 impl Form {
+    fn channels(&self) -> usize {
+        match self {
+            Self::Planes(p) => p.channels,
+            Self::Panels(p) => p.channels,
+            Self::Padded(p) => p.channels,
+            Self::Pending(p) => p.form.channels(),
+        }
+    }
+
     /// The operand of a linear layer, which [`Cpu::left`] gives.
     fn left(&self) -> Left<'_> {
         match self {
@@ -268,6 +278,12 @@ impl Cpu {
                 self.compute,
             ))),
         }
+    }
+
+    /// Whether what is to be done to a map waits for the convolution that follows.
+    fn waits(&self, x: &CpuTensor, size: [usize; 2]) -> bool {
+        self.compute == Compute::F32
+            || kernels::reads_planes(&self.ctx, self.compute, x.form.channels(), size)
     }
 
     /// `x` with what is to be done to it when it is read, after what is pending already.
@@ -484,8 +500,8 @@ impl Backend for Cpu {
     }
 
     fn activate(&self, x: CpuTensor, act: Activation) -> Result<CpuTensor> {
-        if self.compute == Compute::F32 && !x.tokens {
-            // A convolution follows.
+        // Of a map a convolution follows.
+        if !x.tokens && self.waits(&x, [x.height, x.width]) {
             return Ok(self.pending(&x, [x.height, x.width], None, activation(act)));
         }
         Ok(self.change(x, |_, row| {
@@ -529,21 +545,15 @@ impl Backend for Cpu {
             norm.groups,
             norm.eps,
         );
-        if self.compute == Compute::F32 && act != Activation::Identity {
-            let size = [x.height, x.width];
+        let size = [x.height, x.width];
+        if act != Activation::Identity && self.waits(x, size) {
             return Ok(self.pending(x, size, Some(Arc::new(group)), activation(act)));
         }
         // With an activation a convolution follows, without one a projection does.
         Ok(x.with(if act == Activation::Identity {
             Form::Panels(group.panels(&self.ctx, &planes, self.compute))
         } else {
-            Form::Padded(group.padded(
-                &self.ctx,
-                &planes,
-                [x.height, x.width],
-                activation(act),
-                self.compute,
-            ))
+            Form::Padded(group.padded(&self.ctx, &planes, size, activation(act), self.compute))
         }))
     }
 
@@ -604,17 +614,14 @@ impl Backend for Cpu {
         residual: Option<CpuTensor>,
     ) -> Result<CpuTensor> {
         let w = matrix(&layer.weight);
-        let bias: Option<Vec<f32>> = match channels {
-            None => layer.bias.clone(),
-            Some(channels) => {
-                let mut sum = self.planes(channels).to_tokens();
-                for (s, b) in sum.iter_mut().zip(layer.bias.iter().flatten()) {
-                    *s += b;
-                }
-                Some(sum)
+        let sum: Option<Vec<f32>> = channels.map(|channels| {
+            let mut sum = self.planes(channels).to_tokens();
+            for (s, b) in sum.iter_mut().zip(layer.bias.iter().flatten()) {
+                *s += b;
             }
-        };
-        let bias = bias.as_deref();
+            sum
+        });
+        let bias = sum.as_deref().or(layer.bias.as_deref());
         let [height, width] = layer.window.output(x.height, x.width);
         let out = if layer.window
             == (kernels::Window {
@@ -672,7 +679,7 @@ impl Backend for Cpu {
 
     fn upsample_nearest(&self, x: &CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
         // A convolution follows, always.
-        if self.compute == Compute::F32 {
+        if self.waits(x, [height, width]) {
             return Ok(self.pending(x, [height, width], None, IDENTITY));
         }
         let planes = self.planes(x);

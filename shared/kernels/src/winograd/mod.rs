@@ -1,4 +1,4 @@
-//! 3x3 convolutions of large maps in float32 with a quarter of the multiplications: Winograd's F(4x4, 3x3) (Lavin
+//! 3x3 convolutions of large maps, in float32, with a quarter of the multiplications: Winograd's F(4x4, 3x3) (Lavin
 //! and Gray 2015, "Fast Algorithms for Convolutional Neural Networks").
 //!
 //! A map is cut into tiles of 4x4 results. The 6x6 inputs of a tile become 36 numbers, so do the 3x3 weights; a tile
@@ -17,6 +17,7 @@ mod weights;
 use crate::arch::{Aside, Compute, Fetch, LANES, NR, PANEL, Tile, kernels};
 use crate::buffer::{Shared, with_scratch};
 use crate::float::Matrix;
+use crate::isa::Isa;
 use crate::map::{Residual, Source};
 use crate::value::{Context, Planes};
 use blocks::Blocks;
@@ -27,9 +28,15 @@ use weights::Weights;
 /// Output channels that are worth transforming inputs for.
 const FEWEST: usize = 48;
 
-/// Whether the savings outweigh the transforms.
-pub(crate) fn pays(channels: usize, [height, width]: [usize; 2]) -> bool {
-    channels >= 32 && height.div_ceil(OUT) * width.div_ceil(OUT) >= 48
+/// Whether the savings outweigh the transforms, where products would be of type `compute`: a quarter of the products of
+/// float32 takes less time than all of them in bfloat16, unless there is AMX, but not as much less.
+pub(crate) fn pays(isa: Isa, compute: Compute, channels: usize, size: [usize; 2]) -> bool {
+    let tiles = size[0].div_ceil(OUT) * size[1].div_ceil(OUT);
+    channels >= 32
+        && match compute {
+            Compute::F32 => tiles >= 48,
+            Compute::Bf16 => tiles >= 192 && !isa.prefers_bf16_convolutions(),
+        }
 }
 
 /// `W * x + b` for a 3x3 convolution of stride 1, into a new map or added to `residual`. float32.
