@@ -122,9 +122,12 @@ impl Product<'_> {
             .into_par_iter()
             .with_max_len(1)
             .for_each(|task| {
-                let (rows, panels) = tasks.get(task);
-                let later = (task + 1 < tasks.count()).then(|| tasks.get(task + 1).0);
-                self.task(&kernels, &offsets, rows, panels, later, &sink);
+                let plan = |task| {
+                    let (rows, panels) = tasks.get(task);
+                    self.plan(&kernels, &offsets, rows, panels)
+                };
+                let next = (task + 1 < tasks.count()).then(|| plan(task + 1));
+                self.task(&plan(task), next.as_ref(), &sink);
             });
     }
 
@@ -283,126 +286,191 @@ impl Product<'_> {
         fetch
     }
 
-    fn task(
+    fn plan<'a>(
         &self,
-        kernels: &Kernels,
-        offsets: &[u32],
+        kernels: &'a Kernels,
+        offsets: &'a [u32],
         rows: Range<usize>,
         panels: Range<usize>,
-        next_rows: Option<Range<usize>>,
+    ) -> Plan<'a> {
+        let block = self.block(kernels, panels.len());
+        Plan {
+            kernels,
+            offsets,
+            height: self.parts * rows.len(),
+            share: if kernels.rows_stay {
+                kernels.rows
+            } else {
+                rows.len()
+            },
+            steps: self.channel_steps() * self.taps.len(),
+            block,
+            stride: (block.div_ceil(LANES) | 1) * LANES,
+            widens: kernels.widens && self.taps.len() == 1 && self.weights.float == Float::F16,
+            end: self.rows(),
+            rows,
+            panels,
+        }
+    }
+
+    /// Does a task; `next` is the one that this thread will most likely do after it.
+    fn task(
+        &self,
+        plan: &Plan<'_>,
+        next: Option<&Plan<'_>>,
         sink: &impl Fn(Range<usize>, usize, &[f32]),
     ) {
-        kernels.prepare_thread();
-        let (padded, first) = (rows.len(), panels.start);
-        let used = rows.start..rows.end.min(self.rows());
-        let height = self.parts * padded;
-        let all = self.channel_steps() * self.taps.len();
-        let block = self.block(kernels, panels.len());
-        // An odd number of cache lines, so that rows do not fall into one set.
-        let stride = (block.div_ceil(LANES) | 1) * LANES;
-        // Either all rows are widened before a panel passes them by, or a tile's before all panels pass it by.
-        let share = if kernels.rows_stay {
-            kernels.rows
-        } else {
-            padded
-        };
-        let stretch = kernels.stretch.min(block);
-        let tops = height.div_ceil(share);
-        let count = all.div_ceil(block) * tops;
-        let unit = |i: usize| {
-            let (start, top) = (i / tops * block, i % tops * share);
-            let row = rows.start + top % padded;
-            Unit {
-                part: top / padded,
-                top,
-                rows: row.min(used.end)..(row + share).min(used.end),
-                steps: start..(start + block).min(all),
-            }
-        };
-        // What the next task, which this thread will most likely do, begins with.
-        let next_task = next_rows.map(|rows| Unit {
-            part: 0,
-            top: 0,
-            rows: rows.start..(rows.start + share).min(self.rows()),
-            steps: 0..block.min(all),
-        });
-        let widens = kernels.widens && self.taps.len() == 1 && self.weights.float == Float::F16;
-        with_scratch(|[w, c, room, next]| {
-            let mut w = w.u32(share * stride);
-            let mut next = next.u32(if widens { share * stride } else { 0 });
-            let c = c.f32(panels.len() * height * PANEL);
-            let room = room.u32(block);
-            for i in 0..count {
-                let now = unit(i);
-                let (top, steps) = (now.top, &now.steps);
-                if widens && i > 0 {
-                    std::mem::swap(&mut w, &mut next);
+        plan.kernels.prepare_thread();
+        with_scratch(|[now, later, c, room]| {
+            let len = plan.share * plan.stride;
+            let mut now = now.u32(len);
+            let mut later = later.u32(if plan.widens { len } else { 0 });
+            let c = c.f32(plan.panels.len() * plan.height * PANEL);
+            let room = room.u32(plan.block);
+            let units = plan.units();
+            for i in 0..units {
+                let unit = plan.unit(i);
+                if plan.widens && i > 0 {
+                    std::mem::swap(&mut now, &mut later);
                 } else {
-                    self.widen(kernels, &now, stride, w, room);
+                    self.widen(plan.kernels, &unit, plan.stride, now, room);
                 }
-                let aside = widens && i + 1 < count;
-                let later = if i + 1 < count {
-                    Some(unit(i + 1))
+                let meanwhile = if i + 1 == units {
+                    next.map_or(Meanwhile::Nothing, |next| Meanwhile::Fetch(next.unit(0)))
+                } else if plan.widens {
+                    Meanwhile::Widen(plan.unit(i + 1), later)
                 } else {
-                    next_task.clone()
+                    Meanwhile::Fetch(plan.unit(i + 1))
                 };
-                let mut call = 0;
-                let calls = steps.len().div_ceil(stretch) * panels.len();
-                let tiles = share.div_ceil(kernels.rows);
-                for start in steps.clone().step_by(stretch) {
-                    for panel in panels.clone() {
-                        let width = panel_range(self.positions, panel).len();
-                        let kernel = kernels.tiles[width.div_ceil(LANES) - 1];
-                        let c = &mut c[((panel - first) * height + top) * PANEL..][..share * PANEL];
-                        let aside = match &later {
-                            Some(unit) if aside => self.asides(unit, call, calls, stride, next),
-                            Some(unit) if kernels.rows_stay => {
-                                self.prefetch(unit, call, calls);
-                                [Aside::NONE; 2]
-                            }
-                            _ => [Aside::NONE; 2],
-                        };
-                        for (t, r) in (0..share).step_by(kernels.rows).enumerate() {
-                            let steps_now = stretch.min(steps.end - start);
-                            let fetch = match &later {
-                                Some(unit) if !kernels.rows_stay => {
-                                    self.fetch(unit, call * tiles + t, calls * tiles, steps_now)
-                                }
-                                _ => [Fetch::NONE; 2],
-                            };
-                            let tile = Tile {
-                                steps: steps_now,
-                                a: self.a[self.begin(panel)..].as_ptr(),
-                                offsets: offsets[start / kernels.steps..].as_ptr(),
-                                a_stride: self.pitch,
-                                a_vector: self.layout.vector(),
-                                w: w[r * stride + start - steps.start..].as_ptr(),
-                                w_stride: stride,
-                                c: c[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
-                                accumulate: start > 0,
-                                aside,
-                                fetch,
-                            };
-                            // SAFETY: `a` reaches far enough for every panel by the assertion in `run`; `w` holds
-                            // `share` rows of `stride` elements and `c` as many of a panel, both whole tiles of rows;
-                            // `aside` is whole chunks of rows of the file and of `next`; `kernels` checked the
-                            // instruction set and the thread is prepared.
-                            unsafe { kernel(&tile) };
-                        }
-                        call += 1;
-                    }
-                }
+                self.multiply(plan, &unit, now, meanwhile, c);
             }
-            for panel in panels.clone() {
-                let c = &c[(panel - first) * height * PANEL..][..height * PANEL];
-                sink(used.clone(), panel, c);
+            for (c, panel) in c.chunks_exact(plan.height * PANEL).zip(plan.panels.clone()) {
+                sink(plan.used(plan.rows.clone()), panel, c);
             }
         });
     }
+
+    /// Adds the products of a unit, whose rows are `w`, to the sums `c`.
+    fn multiply(
+        &self,
+        plan: &Plan<'_>,
+        unit: &Unit,
+        w: &[u32],
+        mut meanwhile: Meanwhile<'_>,
+        c: &mut [f32],
+    ) {
+        let (kernels, steps) = (plan.kernels, &unit.steps);
+        let stretch = kernels.stretch.min(plan.block);
+        let tiles = plan.share.div_ceil(kernels.rows);
+        let calls = steps.len().div_ceil(stretch) * plan.panels.len();
+        let stretches = steps.clone().step_by(stretch);
+        let each = stretches.flat_map(|start| plan.panels.clone().map(move |panel| (start, panel)));
+        for (call, (start, panel)) in each.enumerate() {
+            let width = panel_range(self.positions, panel).len();
+            let kernel = kernels.tiles[width.div_ceil(LANES) - 1];
+            let top = (panel - plan.panels.start) * plan.height + unit.top;
+            let c = &mut c[top * PANEL..][..plan.share * PANEL];
+            let now = stretch.min(steps.end - start);
+            let mut aside = [Aside::NONE; 2];
+            match &mut meanwhile {
+                Meanwhile::Widen(unit, out) => {
+                    aside = self.asides(unit, call, calls, plan.stride, out);
+                }
+                Meanwhile::Fetch(unit) if kernels.rows_stay => self.prefetch(unit, call, calls),
+                _ => {}
+            }
+            for (i, r) in (0..plan.share).step_by(kernels.rows).enumerate() {
+                let fetch = match &meanwhile {
+                    Meanwhile::Fetch(unit) if !kernels.rows_stay => {
+                        self.fetch(unit, call * tiles + i, calls * tiles, now)
+                    }
+                    _ => [Fetch::NONE; 2],
+                };
+                let tile = Tile {
+                    steps: now,
+                    a: self.a[self.begin(panel)..].as_ptr(),
+                    offsets: plan.offsets[start / kernels.steps..].as_ptr(),
+                    a_stride: self.pitch,
+                    a_vector: self.layout.vector(),
+                    w: w[r * plan.stride + start - steps.start..].as_ptr(),
+                    w_stride: plan.stride,
+                    c: c[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
+                    accumulate: start > 0,
+                    aside,
+                    fetch,
+                };
+                // SAFETY: `a` reaches far enough for every panel by the assertion in `run`; `w` holds the plan's share
+                // of rows, `stride` elements each, and `c` as many of a panel, both whole tiles of rows; `aside` is
+                // whole chunks of rows of the file and of what `meanwhile` borrows; `kernels` checked the instruction
+                // set and `task` prepared the thread.
+                unsafe { kernel(&tile) };
+            }
+        }
+    }
+}
+
+/// How a task goes about its rows and panels.
+struct Plan<'a> {
+    kernels: &'a Kernels,
+    offsets: &'a [u32],
+    /// Rows of the result, rounded up to whole tiles, and where the last of them ends that there is.
+    rows: Range<usize>,
+    end: usize,
+    panels: Range<usize>,
+    /// Rows of sums: those of every part.
+    height: usize,
+    /// Rows widened together: all of a part before a panel passes them by, or a tile's before all panels pass it by.
+    share: usize,
+    /// Steps of the product, and those widened together.
+    steps: usize,
+    block: usize,
+    /// Elements from one widened row to the next: an odd number of cache lines, so that rows do not fall into one set.
+    stride: usize,
+    /// Whether tiles widen the rows of the next unit.
+    widens: bool,
+}
+
+impl Plan<'_> {
+    /// Shares of rows in the sums.
+    fn shares(&self) -> usize {
+        self.height.div_ceil(self.share)
+    }
+
+    fn units(&self) -> usize {
+        self.steps.div_ceil(self.block) * self.shares()
+    }
+
+    /// Unit `i`: every share of the first steps, then of the next.
+    fn unit(&self, i: usize) -> Unit {
+        let (start, top) = (
+            i / self.shares() * self.block,
+            i % self.shares() * self.share,
+        );
+        let row = self.rows.start + top % self.rows.len();
+        Unit {
+            part: top / self.rows.len(),
+            top,
+            rows: self.used(row..row + self.share),
+            steps: start..(start + self.block).min(self.steps),
+        }
+    }
+
+    /// Those of some rows that there are.
+    fn used(&self, rows: Range<usize>) -> Range<usize> {
+        rows.start.min(self.end)..rows.end.min(self.end)
+    }
+}
+
+/// What is done while tiles multiply.
+enum Meanwhile<'a> {
+    Nothing,
+    /// A unit's rows are asked for.
+    Fetch(Unit),
+    /// A unit's rows are widened into what is borrowed.
+    Widen(Unit, &'a mut [u32]),
 }
 
 /// Weights that are widened together.
-#[derive(Clone)]
 struct Unit {
     part: usize,
     /// Where its sums begin, in rows of the task.
