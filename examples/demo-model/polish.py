@@ -21,18 +21,24 @@ AVERAGE = 0.985
 
 
 class Round(NamedTuple):
-    """`counts` says how often 1, 2, 3 and 4 steps are drawn, `last` how often it is the last of them that is learnt."""
+    """`counts` says how often 1, 2, 3 and 4 steps are drawn, `last` how often it is the last of them that is learnt.
+
+    `fourth` is the share of every batch that learns the last of four steps, whatever the others draw.
+    """
 
     steps: int
     rate: float
     counts: tuple[float, float, float, float]
     last: float
+    fourth: float = 0
 
 
 ROUNDS = [
     Round(300, 3e-4, (2, 2, 2, 4), 0),
     Round(440, 6e-4, (2, 1.5, 1.5, 6), 0.7),
     Round(200, 6e-4, (1.5, 1, 1.5, 7), 0.85),
+    Round(700, 6e-4, (4, 1.5, 1.5, 3), 0.5, fourth=0.5),
+    Round(200, 3e-4, (1, 0, 0, 0), 0, fourth=0.75),
 ]
 
 
@@ -49,6 +55,17 @@ def errors(clean: Clean, hidden, pooled, latents, steps: int) -> list[float]:
         found.append(round((guess - latents).pow(2).mean().item(), 5))
         sample = advance(clean, sample, guess, timesteps, step)
     return found
+
+
+def guessed(clean: Clean, asked, shape, timesteps: list[int], learnt: int) -> torch.Tensor:
+    """The guess at step number `learnt`, after the steps before it; only that one has a gradient."""
+    sigma = clean.sigmas[timesteps[0]]
+    sample = torch.randn(shape).to(sigma.device) * sigma
+    at = [torch.full((len(sample),), t, device=sigma.device) for t in timesteps]
+    with torch.no_grad():
+        for i in range(learnt):
+            sample = advance(clean, sample, clean(*asked, sample, at[i]), timesteps, i)
+    return clean(*asked, sample, at[learnt])
 
 
 def train(work: pathlib.Path, text, unet, tokenizers, names, words, latents, size: int, device) -> None:
@@ -71,17 +88,16 @@ def train(work: pathlib.Path, text, unet, tokenizers, names, words, latents, siz
             torch.manual_seed(100_000 * number + step)
             rng = random.Random(100_000 * number + step)
             optimizer.param_groups[0]["lr"] = r.rate * min(1, (step + 1) / 30) * (1 - step / r.steps)
-            timesteps = trailing(rng.choices((1, 2, 3, 4), r.counts)[0])
-            learnt = len(timesteps) - 1 if rng.random() < r.last else rng.randrange(len(timesteps))
-            which = torch.randint(0, len(names), (BATCH,))
-            row = which * ways + torch.randint(0, ways, (BATCH,))
-            at = [torch.full((BATCH,), t, device=device) for t in timesteps]
-            asked, target = (hidden[row].float(), pooled[row]), latents[which]
-            sample = torch.randn(target.shape).to(device) * clean.sigmas[timesteps[0]]
-            with torch.no_grad():
-                for i in range(learnt):
-                    sample = advance(clean, sample, clean(*asked, sample, at[i]), timesteps, i)
-            (clean(*asked, sample, at[learnt]) - target).pow(2).mean().backward()
+            count = rng.choices((1, 2, 3, 4), r.counts)[0]
+            learnt = count - 1 if rng.random() < r.last else rng.randrange(count)
+            fourth = round(BATCH * r.fourth)
+            for rows, count, learnt in ((fourth, 4, 3), (BATCH - fourth, count, learnt)):
+                if rows:
+                    which = torch.randint(0, len(names), (rows,))
+                    row = which * ways + torch.randint(0, ways, (rows,))
+                    asked, target = (hidden[row].float(), pooled[row]), latents[which]
+                    guess = guessed(clean, asked, target.shape, trailing(count), learnt)
+                    ((guess - target).pow(2).mean() * (rows / BATCH)).backward()
             torch.nn.utils.clip_grad_norm_(unet.parameters(), 0.5)
             optimizer.step()
             optimizer.zero_grad()
