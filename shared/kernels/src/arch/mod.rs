@@ -110,6 +110,10 @@ pub struct Tile {
 /// Memory to be asked for, a piece with each step. The processor foresees long runs by itself; short ones have to be
 /// asked for, and all at once they would wait for each other.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "only kernels for x86-64 ask")
+)]
 pub struct Fetch {
     from: *const u8,
     /// Bytes from one piece to the next.
