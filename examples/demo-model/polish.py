@@ -91,12 +91,13 @@ def train(work: pathlib.Path, text, unet, tokenizers, names, words, latents, siz
             count = rng.choices((1, 2, 3, 4), r.counts)[0]
             learnt = count - 1 if rng.random() < r.last else rng.randrange(count)
             fourth = round(BATCH * r.fourth)
-            for rows, count, learnt in ((fourth, 4, 3), (BATCH - fourth, count, learnt)):
+            parts = [(fourth, trailing(4), 3), (BATCH - fourth, trailing(count), learnt)]
+            for rows, timesteps, last in parts:
                 if rows:
                     which = torch.randint(0, len(names), (rows,))
                     row = which * ways + torch.randint(0, ways, (rows,))
                     asked, target = (hidden[row].float(), pooled[row]), latents[which]
-                    guess = guessed(clean, asked, target.shape, trailing(count), learnt)
+                    guess = guessed(clean, asked, target.shape, timesteps, last)
                     ((guess - target).pow(2).mean() * (rows / BATCH)).backward()
             torch.nn.utils.clip_grad_norm_(unet.parameters(), 0.5)
             optimizer.step()

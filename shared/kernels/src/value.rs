@@ -366,6 +366,35 @@ pub struct Padded {
 /// Widest map that is kept three times.
 const NARROW: usize = 32;
 
+/// Where the neighbours of a pixel of a [`Padded`] lie.
+#[derive(Clone, Copy)]
+struct Steps {
+    /// Elements to the pixel below.
+    down: usize,
+    /// Elements to the right neighbour: the next element, or the same place of the next of three maps.
+    right: usize,
+}
+
+impl Steps {
+    fn of(height: usize, width: usize) -> Self {
+        if width.is_multiple_of(LANES) && width <= NARROW {
+            Self {
+                down: width,
+                right: (height + 2) * width,
+            }
+        } else {
+            Self {
+                down: width + 1,
+                right: 1,
+            }
+        }
+    }
+
+    fn is_narrow(self) -> bool {
+        self.right > 1
+    }
+}
+
 impl Padded {
     /// Room for an operand; the rim is not yet zero.
     pub(crate) fn take(
@@ -375,12 +404,8 @@ impl Padded {
         width: usize,
         compute: Compute,
     ) -> Self {
-        let len = if is_narrow(width) {
-            3 * (height + 2) * width
-        } else {
-            let row = width + 1;
-            (height * row).next_multiple_of(PANEL) + 2 * row + 2
-        };
+        let Steps { down, right } = Steps::of(height, width);
+        let len = (height * down).next_multiple_of(PANEL) + 2 * down + 2 * right;
         let pitch = (len.div_ceil(LANES) | 1) * LANES;
         let data = ctx.pool.take(compute.steps(channels) * pitch);
         Self {
@@ -428,25 +453,24 @@ impl Padded {
         out
     }
 
+    fn steps(&self) -> Steps {
+        Steps::of(self.height, self.width)
+    }
+
     /// Where the neighbours of the first pixel lie, row after row.
     pub(crate) fn taps(&self) -> [usize; 9] {
-        std::array::from_fn(|t| {
-            if is_narrow(self.width) {
-                (t % 3 * (self.height + 2) + t / 3) * self.width
-            } else {
-                t / 3 * (self.width + 1) + t % 3
-            }
-        })
+        let Steps { down, right } = self.steps();
+        std::array::from_fn(|t| t / 3 * down + t % 3 * right)
     }
 
     /// Width of the rows whose zeros lie in a run of pixels.
     pub(crate) fn gaps(&self) -> Option<usize> {
-        (!is_narrow(self.width)).then_some(self.width)
+        (!self.steps().is_narrow()).then_some(self.width)
     }
 
     /// Positions of the run.
     pub(crate) fn positions(&self) -> usize {
-        self.height * self.gaps().map_or(self.width, |width| width + 1)
+        self.height * self.steps().down
     }
 
     /// Packs floats.
@@ -478,10 +502,10 @@ impl Padded {
     pub fn unpack(&self, ctx: &Context) -> Planes {
         let mut out = Planes::take(ctx, self.channels, self.height * self.width);
         let (bits, compute) = (self.data.as_u32(), self.compute);
-        let (row, first) = (self.positions() / self.height, self.taps()[4]);
+        let Steps { down, right } = self.steps();
         out.for_each_channel(|c, channel| {
             for (y, line) in channel.chunks_exact_mut(self.width).enumerate() {
-                let start = c / compute.per_step() * self.pitch + first + y * row;
+                let start = c / compute.per_step() * self.pitch + right + (y + 1) * down;
                 unpack_row(&bits[start..][..self.width], c, compute, line);
             }
         });
@@ -500,21 +524,14 @@ fn unpack_row(step: &[u32], c: usize, compute: Compute, out: &mut [f32]) {
     }
 }
 
-fn is_narrow(width: usize) -> bool {
-    width.is_multiple_of(LANES) && width <= NARROW
-}
-
 per_isa! {
 /// One step of a [`Padded`]: the rim and the rows of one channel, or two.
 fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], compute: Compute) {
     let height = low.len() / width;
-    let (row, first) = if is_narrow(width) {
-        (width, (height + 2) * width)
-    } else {
-        (width + 1, 1)
-    };
+    let steps = Steps::of(height, width);
+    let (row, size) = (steps.down, steps.right);
     // The map as it is, between rows of zeros.
-    let map = &mut plane[first - 1..];
+    let map = &mut plane[size - 1..];
     map[..=row].fill(0);
     for y in 0..height {
         let (low, high) = (&low[y * width..][..width], &high[y * width..][..width]);
@@ -538,9 +555,8 @@ fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], comp
         dst[width..].fill(0);
     }
     map[(height + 1) * row + 1..][..row].fill(0);
-    if row == width {
+    if steps.is_narrow() {
         // Its left neighbours before it, and its right ones behind it.
-        let size = (height + 2) * width;
         plane.copy_within(size..2 * size - 1, 1);
         plane.copy_within(size + 1..2 * size, 2 * size);
         for y in 0..height + 2 {
