@@ -7,7 +7,7 @@ use crate::buffer::{Buffer, Shared, with_scratch};
 use crate::float::{pair, pairs};
 use crate::isa::per_isa;
 use crate::math::exp;
-use crate::value::{Context, Layout, Panels, Planes, panel_range, write_step};
+use crate::value::{Context, Layout, Panels, Planes, offsets, panel_range, write_step};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -184,10 +184,9 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
     let value_steps = compute.steps(key_rows);
     let kernels = kernels(isa, compute);
     let unit = key_unit(&kernels, compute);
-    let offsets: Vec<u32> = (0..steps.max(compute.steps(KEYS)))
-        .step_by(kernels.steps)
-        .map(|s| (s * PANEL) as u32)
-        .collect();
+    let tiles = (0..steps.max(compute.steps(KEYS))).step_by(kernels.steps);
+    let offsets = offsets(ctx, tiles.len(), tiles.map(|s| s * PANEL));
+    let offsets = offsets.as_u32();
     let scale = 1.0 / (width as f32).sqrt();
     (0..kv.heads * panels)
         .into_par_iter()

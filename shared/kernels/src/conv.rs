@@ -68,7 +68,7 @@ pub fn conv3x3(
     };
     let taps: [usize; TAPS] = x.taps();
     let product = Product {
-        isa: ctx.isa,
+        ctx,
         compute: x.compute,
         a: x.data.as_u32(),
         panel_pitch: None,
@@ -81,8 +81,7 @@ pub fn conv3x3(
         block: BLOCK,
     };
     product.run(|rows, panel, sums| {
-        let mut runs = Vec::with_capacity(PANEL);
-        segments(panel, pixels, x.gaps(), &mut runs);
+        let runs = segments(panel, pixels, x.gaps());
         store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
     });
     out

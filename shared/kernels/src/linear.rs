@@ -56,9 +56,9 @@ impl<'a> From<&'a Planes> for Left<'a> {
 }
 
 impl Left<'_> {
-    fn product<'a>(&'a self, ctx: &Context, weights: Matrix<'a>, parts: usize) -> Product<'a> {
+    fn product<'a>(&'a self, ctx: &'a Context, weights: Matrix<'a>, parts: usize) -> Product<'a> {
         Product {
-            isa: ctx.isa,
+            ctx,
             compute: self.compute,
             a: self.data,
             panel_pitch: self.panel_pitch,
@@ -105,8 +105,7 @@ fn into_planes(
         activation: act,
     };
     x.product(ctx, w, 1).run(|rows, panel, sums| {
-        let mut runs = Vec::with_capacity(1);
-        segments(panel, x.positions, None, &mut runs);
+        let runs = segments(panel, x.positions, None);
         store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
     });
 }
@@ -269,10 +268,11 @@ pub fn linear_vector(
     w: Matrix<'_>,
     bias: Option<&[f32]>,
     activation: Activation,
-) -> Vec<f32> {
+) -> Planes {
     assert_eq!(x.len(), w.cols, "inputs of a linear layer");
-    let mut out = vec![0f32; w.rows];
-    out.par_chunks_mut(64).enumerate().for_each(|(i, chunk)| {
+    let mut out = Planes::take(ctx, w.rows, 1);
+    let chunks = out.data_mut().par_chunks_mut(64);
+    chunks.enumerate().for_each(|(i, chunk)| {
         crate::buffer::with_scratch(|[room, ..]| {
             let row = room.f32(w.cols);
             for (j, o) in chunk.iter_mut().enumerate() {

@@ -1,6 +1,7 @@
 //! Layer norm and group norm, straight into the operand of the layer that follows.
 
 use crate::arch::{Compute, PANEL};
+use crate::buffer::Buffer;
 use crate::isa::per_isa;
 use crate::map::Source;
 use crate::math::Activation;
@@ -91,8 +92,9 @@ fn layer_norm_panel(
 /// What group norm does to a channel: `x * scale + shift`.
 #[derive(Debug)]
 pub struct GroupNorm {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+    /// `[channels]`.
+    scale: Buffer,
+    shift: Buffer,
 }
 
 impl GroupNorm {
@@ -113,28 +115,27 @@ impl GroupNorm {
                 && weight.len() == x.channels
                 && bias.len() == x.channels
         );
-        let isa = ctx.isa;
-        let moments: Vec<(f64, f64)> = (0..x.channels)
-            .into_par_iter()
-            .map(|c| moments(isa, x.row(c)))
-            .collect();
         let size = x.channels / groups;
-        let n = (size * x.positions) as f64;
-        let (mut scale, mut shift) = (vec![0f32; x.channels], vec![0f32; x.channels]);
-        for (g, group) in moments.chunks_exact(size).enumerate() {
-            let mean = group.iter().map(|m| m.0).sum::<f64>() / size as f64;
-            // Spread within the channels, and of the channels' means.
-            let squares: f64 = group
-                .iter()
-                .map(|m| m.1 + (m.0 - mean) * (m.0 - mean) * x.positions as f64)
-                .sum();
-            let inverse = 1.0 / (squares / n + f64::from(eps)).sqrt();
-            for c in g * size..(g + 1) * size {
-                let s = inverse * f64::from(weight[c]);
-                scale[c] = s as f32;
-                shift[c] = (f64::from(bias[c]) - mean * s) as f32;
-            }
-        }
+        let (mut scale, mut shift) = (ctx.pool.take(x.channels), ctx.pool.take(x.channels));
+        scale
+            .as_f32_mut()
+            .par_chunks_exact_mut(size)
+            .zip(shift.as_f32_mut().par_chunks_exact_mut(size))
+            .enumerate()
+            .with_max_len(1)
+            .for_each(|(g, (scale, shift))| {
+                let channels = g * size..(g + 1) * size;
+                let mut group = Moments::default();
+                for c in channels.clone() {
+                    measure(ctx.isa, x.row(c), &mut group);
+                }
+                let inverse = 1.0 / (group.squares / group.count + f64::from(eps)).sqrt();
+                for (i, c) in channels.enumerate() {
+                    let s = inverse * f64::from(weight[c]);
+                    scale[i] = s as f32;
+                    shift[i] = (f64::from(bias[c]) - group.mean * s) as f32;
+                }
+            });
         Self { scale, shift }
     }
 
@@ -171,8 +172,8 @@ impl GroupNorm {
                     x.pitch,
                     range.start,
                     range.len(),
-                    &self.scale,
-                    &self.shift,
+                    self.scale.as_f32(),
+                    self.shift.as_f32(),
                     panel,
                     layout,
                     compute,
@@ -195,14 +196,21 @@ impl GroupNorm {
 
     /// Scale and shift of channel `c`.
     pub(crate) fn channel(&self, c: usize) -> (f32, f32) {
-        (self.scale[c], self.shift[c])
+        (self.scale.as_f32()[c], self.shift.as_f32()[c])
     }
 }
 
+/// Of numbers met so far: how many, their mean, and the sum of squared differences from it.
+#[derive(Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
 per_isa! {
-/// Mean, and sum of squared differences from it, block by block (Chan's update), so that neither loses digits.
-fn moments(isa, row: &[f32]) -> (f64, f64) {
-    let (mut mean, mut squares, mut count) = (0f64, 0f64, 0f64);
+/// Counts a row in, block by block (Chan's update), so that neither mean nor squares lose digits.
+fn measure(isa, row: &[f32], moments: &mut Moments) {
     for block in row.chunks(1024) {
         let n = block.len() as f64;
         let mut sums = [0f32; 32];
@@ -222,13 +230,13 @@ fn moments(isa, row: &[f32]) -> (f64, f64) {
                 sums[l] += (chunk[l] - m) * (chunk[l] - m);
             }
         }
-        let delta = f64::from(m) - mean;
-        let total = count + n;
-        squares += f64::from(sums.iter().sum::<f32>() + rest) + delta * delta * count * n / total;
-        mean += delta * n / total;
-        count = total;
+        let delta = f64::from(m) - moments.mean;
+        let total = moments.count + n;
+        moments.squares +=
+            f64::from(sums.iter().sum::<f32>() + rest) + delta * delta * moments.count * n / total;
+        moments.mean += delta * n / total;
+        moments.count = total;
     }
-    (mean, squares)
 }
 }
 

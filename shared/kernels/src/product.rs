@@ -6,10 +6,9 @@
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
 use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Tile, interleave, kernels};
-use crate::buffer::{Near, prefetch, with_scratch};
+use crate::buffer::{Buffer, Near, prefetch, with_scratch};
 use crate::float::{Float, Matrix, to_steps};
-use crate::isa::Isa;
-use crate::value::{Layout, panel_range};
+use crate::value::{Context, Layout, offsets, panel_range};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -27,7 +26,7 @@ const MOST_ROWS: usize = 320;
 
 /// A product of positions with rows of weights.
 pub(crate) struct Product<'a> {
-    pub isa: Isa,
+    pub ctx: &'a Context,
     pub compute: Compute,
     /// The operand with the positions.
     pub a: &'a [u32],
@@ -124,7 +123,7 @@ impl Product<'_> {
             .for_each(|task| {
                 let plan = |task| {
                     let (rows, panels) = tasks.get(task);
-                    self.plan(&kernels, &offsets, rows, panels)
+                    self.plan(&kernels, offsets.as_u32(), rows, panels)
                 };
                 let next = (task + 1 < tasks.count()).then(|| plan(task + 1));
                 self.task(&plan(task), next.as_ref(), &sink);
@@ -133,11 +132,11 @@ impl Product<'_> {
 
     /// Kernels that can take the operand as it lies: a tile of several steps takes them from one neighbour.
     fn kernels(&self) -> Kernels {
-        let best = kernels(self.isa, self.compute);
+        let best = kernels(self.ctx.isa, self.compute);
         if self.taps.len() == 1 || self.channel_steps().is_multiple_of(best.steps) {
             best
         } else {
-            kernels(self.isa.plain(), self.compute)
+            kernels(self.ctx.isa.plain(), self.compute)
         }
     }
 
@@ -160,14 +159,14 @@ impl Product<'_> {
     }
 
     /// Where each tile of steps lies: a tile's channels at the first neighbour, at the second, and so on.
-    fn offsets(&self, kernels: &Kernels) -> Vec<u32> {
-        (0..self.channel_steps())
-            .step_by(kernels.steps)
-            .flat_map(|s| {
-                let at = self.step_at(s);
-                self.taps.iter().map(move |tap| (at + tap) as u32)
-            })
-            .collect()
+    fn offsets(&self, kernels: &Kernels) -> Buffer {
+        let tiles = (0..self.channel_steps()).step_by(kernels.steps);
+        let count = tiles.len() * self.taps.len();
+        let at = tiles.flat_map(|s| {
+            let at = self.step_at(s);
+            self.taps.iter().map(move |tap| at + tap)
+        });
+        offsets(self.ctx, count, at)
     }
 
     /// Where a step of the channels lies.
@@ -215,10 +214,10 @@ impl Product<'_> {
                 // As bfloat16, which pairs neighbours; then in pairs of channels.
                 let count = bytes.len() / float.size();
                 let room = &mut room[..self.compute.steps(count)];
-                to_steps(self.isa, self.compute, float, bytes, room);
+                to_steps(self.ctx.isa, self.compute, float, bytes, room);
                 interleave(room, count, self.taps.len(), kernels.steps, out);
             } else {
-                to_steps(self.isa, self.compute, float, bytes, out);
+                to_steps(self.ctx.isa, self.compute, float, bytes, out);
             }
         }
     }
@@ -251,7 +250,7 @@ impl Product<'_> {
                 };
             }
             to_steps(
-                self.isa,
+                self.ctx.isa,
                 self.compute,
                 self.weights.float,
                 &bytes[64 * chunks..],

@@ -8,6 +8,7 @@ use crate::buffer::{Buffer, Pool, Shared};
 use crate::float::{pair, pairs};
 use crate::isa::{Isa, per_isa};
 use crate::map::Source;
+use arrayvec::ArrayVec;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -146,6 +147,15 @@ impl Planes {
     pub fn data_mut(&mut self) -> &mut [f32] {
         self.data.as_f32_mut()
     }
+}
+
+/// Where so many tiles of steps lie, as a tile kernel asks for it.
+pub(crate) fn offsets(ctx: &Context, count: usize, at: impl Iterator<Item = usize>) -> Buffer {
+    let mut offsets = ctx.pool.take(count);
+    for (offset, at) in offsets.as_u32_mut().iter_mut().zip(at) {
+        *offset = at as u32;
+    }
+    offsets
 }
 
 /// How the steps of a panel lie.
@@ -590,9 +600,8 @@ pub(crate) fn segments(
     panel: usize,
     positions: usize,
     width: Option<usize>,
-    out: &mut Vec<Segment>,
-) {
-    out.clear();
+) -> ArrayVec<Segment, PANEL> {
+    let mut out = ArrayVec::new();
     match width {
         None => {
             let Range { start, end } = panel_range(positions, panel);
@@ -623,6 +632,7 @@ pub(crate) fn segments(
             }
         }
     }
+    out
 }
 
 /// A destination that panels are stored to.

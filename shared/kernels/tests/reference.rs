@@ -193,7 +193,12 @@ fn linear_layers() {
                     Some(&b),
                     Activation::Identity,
                 );
-                close(&ours, &plain[..outputs], 2e-6, &format!("{what} vector"));
+                close(
+                    &ours.to_tokens(),
+                    &plain[..outputs],
+                    2e-6,
+                    &format!("{what} vector"),
+                );
             }
         }
     }

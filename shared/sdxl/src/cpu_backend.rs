@@ -6,10 +6,12 @@
 //! there is AMX, normalise and enlarge maps on the way instead, so those layers only note down what is to be done. Asking
 //! a value for another form converts it.
 
+mod shared;
+
 use crate::backend::{Activation, Affine, Backend, Window};
 use crate::{DType, Error, Result};
+use shared::{Home, Shared};
 use std::ops::Deref;
-use std::sync::Arc;
 use turbo_kernels::{
     self as kernels, Compute, Context, Float, GroupNorm, Isa, Left, Matrix, Padded, Panels, Planes,
     Residual, Source,
@@ -21,12 +23,13 @@ use turbo_weights::{Dtype, Weight};
 pub struct Cpu {
     ctx: Context,
     compute: Compute,
+    forms: Home<Form>,
 }
 
 /// A value: numbers in one of three forms, shared by its clones.
 #[derive(Clone, Debug)]
 pub struct CpuTensor {
-    form: Arc<Form>,
+    form: Shared<Form>,
     /// Of a map; tokens are one column.
     height: usize,
     width: usize,
@@ -51,10 +54,10 @@ enum Form {
 #[derive(Debug)]
 struct Pending {
     /// [`Form::Planes`].
-    form: Arc<Form>,
+    form: Shared<Form>,
     from: [usize; 2],
     size: [usize; 2],
-    norm: Option<Arc<GroupNorm>>,
+    norm: Option<GroupNorm>,
     activation: kernels::Activation,
 }
 
@@ -67,7 +70,7 @@ impl Pending {
             planes,
             from: self.from,
             size: self.size,
-            norm: self.norm.as_deref(),
+            norm: self.norm.as_ref(),
             activation: self.activation,
         }
     }
@@ -75,15 +78,15 @@ impl Pending {
     /// The numbers and what is to be applied to them, where that is all and nobody else holds them.
     fn into_residual(self, ctx: &Context) -> Residual {
         let alone = self.norm.is_none() && self.from == self.size;
-        match Arc::try_unwrap(self.form) {
-            Ok(Form::Planes(planes)) if alone => Residual {
+        if !alone {
+            return self.source().planes(ctx).into();
+        }
+        match self.form.try_unwrap() {
+            Ok(Form::Planes(planes)) => Residual {
                 planes,
                 activation: self.activation,
             },
-            Ok(form) => {
-                let form = Arc::new(form);
-                Self { form, ..self }.source().planes(ctx).into()
-            }
+            Ok(_) => unreachable!("`Cpu::pending` holds planes only"),
             Err(form) => Self { form, ..self }.source().planes(ctx).into(),
         }
     }
@@ -245,6 +248,7 @@ impl Cpu {
         Self {
             ctx: Context::new(isa),
             compute,
+            forms: Home::default(),
         }
     }
 
@@ -291,22 +295,26 @@ impl Cpu {
         &self,
         x: &CpuTensor,
         size: [usize; 2],
-        norm: Option<Arc<GroupNorm>>,
+        norm: Option<GroupNorm>,
         act: kernels::Activation,
     ) -> CpuTensor {
         let pending = match &*x.form {
             // Nearest neighbours of finished numbers are the finished numbers of nearest neighbours.
-            Form::Pending(p) if p.size == p.from && norm.is_none() && act == IDENTITY => Pending {
-                form: p.form.clone(),
-                from: p.from,
-                size,
-                norm: p.norm.clone(),
-                activation: p.activation,
-            },
+            Form::Pending(p)
+                if p.norm.is_none() && p.size == p.from && norm.is_none() && act == IDENTITY =>
+            {
+                Pending {
+                    form: p.form.clone(),
+                    from: p.from,
+                    size,
+                    norm: None,
+                    activation: p.activation,
+                }
+            }
             form => Pending {
                 form: match form {
                     Form::Planes(_) => x.form.clone(),
-                    _ => Arc::new(Form::Planes(self.planes(x).into_made())),
+                    _ => self.forms.share(Form::Planes(self.planes(x).into_made())),
                 },
                 from: [x.height, x.width],
                 size,
@@ -315,7 +323,7 @@ impl Cpu {
             },
         };
         CpuTensor {
-            form: Arc::new(Form::Pending(pending)),
+            form: self.forms.share(Form::Pending(pending)),
             height: size[0],
             width: size[1],
             tokens: false,
@@ -324,7 +332,7 @@ impl Cpu {
 
     /// The numbers to change: those of `x` where nobody else holds them, else a copy.
     fn owned(&self, x: CpuTensor) -> Planes {
-        match Arc::try_unwrap(x.form) {
+        match x.form.try_unwrap() {
             Ok(Form::Planes(p)) => p,
             Ok(Form::Panels(p)) => p.unpack(&self.ctx),
             Ok(Form::Padded(p)) => p.unpack(&self.ctx),
@@ -340,11 +348,11 @@ impl Cpu {
 
     /// The numbers to add to, with an activation that the convolution can apply on the way.
     fn residual(&self, x: CpuTensor) -> Residual {
-        match Arc::try_unwrap(x.form) {
+        match x.form.try_unwrap() {
             Ok(Form::Pending(p)) => p.into_residual(&self.ctx),
             Ok(form) => self
                 .owned(CpuTensor {
-                    form: Arc::new(form),
+                    form: self.forms.share(form),
                     ..x
                 })
                 .into(),
@@ -358,20 +366,20 @@ impl Cpu {
         let mut planes = self.owned(x);
         planes.for_each_channel(f);
         CpuTensor {
-            form: Arc::new(Form::Planes(planes)),
+            form: self.forms.share(Form::Planes(planes)),
             height,
             width,
             tokens,
         }
     }
 
-    fn tokens_of(planes: Planes) -> CpuTensor {
-        let height = planes.positions;
+    /// A map.
+    fn map_of(&self, planes: Planes, height: usize, width: usize) -> CpuTensor {
         CpuTensor {
-            form: Arc::new(Form::Planes(planes)),
+            form: self.forms.share(Form::Planes(planes)),
             height,
-            width: 1,
-            tokens: true,
+            width,
+            tokens: false,
         }
     }
 
@@ -383,31 +391,21 @@ impl Cpu {
         if x.positions != 1 {
             return None;
         }
-        let out = kernels::linear_vector(
+        Some(kernels::linear_vector(
             &self.ctx,
             &x.data()[..x.channels],
             matrix(&layer.weight),
             layer.bias.as_deref(),
             activation(act),
-        );
-        Some(Planes::from_channels(&self.ctx, &out, out.len(), 1))
+        ))
     }
 }
 
 impl CpuTensor {
-    fn map(planes: Planes, height: usize, width: usize) -> Self {
-        Self {
-            form: Arc::new(Form::Planes(planes)),
-            height,
-            width,
-            tokens: false,
-        }
-    }
-
     /// The same shape around another form.
     fn with(&self, form: Form) -> Self {
         Self {
-            form: Arc::new(form),
+            form: self.form.another(form),
             height: self.height,
             width: self.width,
             tokens: self.tokens,
@@ -462,14 +460,18 @@ impl Backend for Cpu {
     }
 
     fn tokens(&self, data: &[f32], tokens: usize, channels: usize) -> Result<CpuTensor> {
-        Ok(Self::tokens_of(Planes::from_tokens(
-            &self.ctx, data, tokens, channels,
-        )))
+        let planes = Planes::from_tokens(&self.ctx, data, tokens, channels);
+        Ok(CpuTensor {
+            form: self.forms.share(Form::Planes(planes)),
+            height: tokens,
+            width: 1,
+            tokens: true,
+        })
     }
 
     fn map(&self, data: &[f32], channels: usize, height: usize, width: usize) -> Result<CpuTensor> {
         let planes = Planes::from_channels(&self.ctx, data, channels, height * width);
-        Ok(CpuTensor::map(planes, height, width))
+        Ok(self.map_of(planes, height, width))
     }
 
     fn to_host(&self, x: &CpuTensor) -> Result<Vec<f32>> {
@@ -547,7 +549,7 @@ impl Backend for Cpu {
         );
         let size = [x.height, x.width];
         if act != Activation::Identity && self.waits(x, size) {
-            return Ok(self.pending(x, size, Some(Arc::new(group)), activation(act)));
+            return Ok(self.pending(x, size, Some(group), activation(act)));
         }
         // With an activation a convolution follows, without one a projection does.
         Ok(x.with(if act == Activation::Identity {
@@ -614,14 +616,14 @@ impl Backend for Cpu {
         residual: Option<CpuTensor>,
     ) -> Result<CpuTensor> {
         let w = matrix(&layer.weight);
-        let sum: Option<Vec<f32>> = channels.map(|channels| {
-            let mut sum = self.planes(channels).to_tokens();
-            for (s, b) in sum.iter_mut().zip(layer.bias.iter().flatten()) {
+        let sum = channels.map(|channels| {
+            let mut sum = self.planes(channels).copy(&self.ctx);
+            for (s, b) in sum.data_mut().iter_mut().zip(layer.bias.iter().flatten()) {
                 *s += b;
             }
             sum
         });
-        let bias = sum.as_deref().or(layer.bias.as_deref());
+        let bias = sum.as_ref().map(Planes::data).or(layer.bias.as_deref());
         let [height, width] = layer.window.output(x.height, x.width);
         let out = if layer.window
             == (kernels::Window {
@@ -634,7 +636,7 @@ impl Backend for Cpu {
                 Form::Padded(p) => {
                     let residual = residual.map(|r| self.owned(r));
                     let out = kernels::conv3x3(&self.ctx, p, w, bias, residual);
-                    return Ok(CpuTensor::map(out, height, width));
+                    return Ok(self.map_of(out, height, width));
                 }
                 Form::Pending(p) => p.source(),
                 _ => {
@@ -674,7 +676,7 @@ impl Backend for Cpu {
                 ),
             }
         };
-        Ok(CpuTensor::map(out, height, width))
+        Ok(self.map_of(out, height, width))
     }
 
     fn upsample_nearest(&self, x: &CpuTensor, height: usize, width: usize) -> Result<CpuTensor> {
@@ -691,7 +693,7 @@ impl Backend for Cpu {
             self.compute,
         );
         Ok(CpuTensor {
-            form: Arc::new(Form::Padded(out)),
+            form: self.forms.share(Form::Padded(out)),
             height,
             width,
             tokens: false,

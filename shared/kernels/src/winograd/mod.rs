@@ -19,7 +19,7 @@ use crate::buffer::{Shared, with_scratch};
 use crate::float::Matrix;
 use crate::isa::Isa;
 use crate::map::{Residual, Source};
-use crate::value::{Context, Planes};
+use crate::value::{Context, Planes, offsets};
 use blocks::Blocks;
 use rayon::prelude::*;
 use transform::{OUT, POINTS};
@@ -78,7 +78,8 @@ pub(crate) fn conv3x3(
         .next_multiple_of(NR);
 
     let kernels = kernels(isa, Compute::F32).tiles;
-    let offsets: Vec<u32> = (0..weights.block).map(|s| (s * PANEL) as u32).collect();
+    let offsets = offsets(ctx, weights.block, (0..).map(|s| s * PANEL));
+    let offsets = offsets.as_u32();
     let inputs_layout = input::Layout::new(channels);
     let sums_layout = output::Layout::new(height_of_sums);
     (0..blocks.count() * split)

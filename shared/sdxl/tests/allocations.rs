@@ -1,0 +1,67 @@
+//! In steady state no layer allocates: values, operands and lists come from what earlier ones left. What a network
+//! allocates is for its whole run: its result, the embedding of its timestep, and the like.
+//!
+//! One test in a process of its own, since it counts what the whole process allocates.
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use turbo_sdxl::cpu_backend::Cpu;
+use turbo_sdxl::{AddedConditions, on};
+use turbo_weights::{LocateOptions, Model};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations that are not a layer's. Every network here has more layers than that, and a layer used to need several.
+const MOST: usize = 32;
+
+/// Runs `step` until lists have grown to what they need, then counts.
+fn expect_few(what: &str, mut step: impl FnMut()) {
+    for _ in 0..4 {
+        step();
+    }
+    let region = Region::new(ALLOCATOR);
+    step();
+    let change = region.change();
+    let count = change.allocations + change.reallocations;
+    eprintln!("{what}: {count} allocations");
+    assert!(
+        count <= MOST,
+        "{what}: {count} allocations, more than {MOST}"
+    );
+}
+
+#[test]
+fn no_layer_allocates_in_steady_state() {
+    let path = turbo_testkit::tiny();
+    let model = Model::locate(path.to_str().unwrap(), &LocateOptions::default()).unwrap();
+    for bf16 in [false, true] {
+        let cpu = Cpu::new(bf16).unwrap();
+        let name = cpu.describe();
+        let text = on::text_encoders(cpu.clone(), &model).unwrap();
+        let (unet, vae) = (
+            on::unet(cpu.clone(), &model).unwrap(),
+            on::vae_decoder(cpu, &model.vae().unwrap()).unwrap(),
+        );
+        let ids = [49406, 49407];
+        let prompt = text.encode(&ids, &ids, 0).unwrap();
+        expect_few(&format!("text encoders, {name}"), || {
+            text.encode(&ids, &ids, 0).unwrap();
+        });
+        let conditioned = unet
+            .condition(&AddedConditions {
+                prompt_embeds: &prompt.prompt_embeds,
+                tokens: prompt.tokens,
+                pooled_prompt_embeds: &prompt.pooled_prompt_embeds,
+                time_ids: [128., 128., 0., 0., 128., 128.],
+            })
+            .unwrap();
+        let latents = vec![0.5; 4 * 16 * 16];
+        expect_few(&format!("UNet, {name}"), || {
+            conditioned.predict(&latents, 16, 16, 999.).unwrap();
+        });
+        expect_few(&format!("VAE, {name}"), || {
+            vae.decode(&latents, 16, 16, false).unwrap();
+        });
+    }
+}
