@@ -39,7 +39,7 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
         (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
             kernels.prepare_thread();
             let a = vec![0u32; kernels.steps * PANEL];
-            let offsets = vec![0; STEPS / kernels.steps];
+            let offsets = vec![0; STEPS / kernels.steps + 1];
             // Rows that overlap, all but a vector.
             let w = vec![0u32; STEPS + rows * LANES];
             let mut c = vec![0f32; rows * PANEL];

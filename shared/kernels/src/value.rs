@@ -149,10 +149,15 @@ impl Planes {
     }
 }
 
-/// Where so many tiles of steps lie, as a tile kernel asks for it.
+/// Where so many tiles of steps lie, as a tile kernel asks for it: with one more number behind them.
 pub(crate) fn offsets(ctx: &Context, count: usize, at: impl Iterator<Item = usize>) -> Buffer {
-    let mut offsets = ctx.pool.take(count);
-    for (offset, at) in offsets.as_u32_mut().iter_mut().zip(at) {
+    let mut offsets = ctx.pool.take(count + 1);
+    let after = std::iter::once(0);
+    for (offset, at) in offsets
+        .as_u32_mut()
+        .iter_mut()
+        .zip(at.take(count).chain(after))
+    {
         *offset = at as u32;
     }
     offsets

@@ -87,7 +87,8 @@ pub struct Tile {
     pub steps: usize,
     /// First position of the tile at offset 0.
     pub a: *const u32,
-    /// For each [`Kernels::steps`] steps, how many elements further their positions lie.
+    /// For each [`Kernels::steps`] steps, how many elements further their positions lie; then one more number, since some
+    /// kernels ask ahead for what comes after the last.
     pub offsets: *const u32,
     /// Elements from one of these steps to the next.
     pub a_stride: usize,
@@ -167,7 +168,7 @@ impl Aside {
 ///
 /// # Safety
 /// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride + v * a_vector`, with `n` the kernel's
-/// steps, must be readable for [`LANES`] elements for each step `s` and vector `v`, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
+/// steps, must be readable for [`LANES`] elements for each step `s` and vector `v`, `offsets` for `steps / n` elements, rounded up, and one, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
 /// instruction set, and the thread must have called [`Kernels::prepare_thread`]. With [`Kernels::widens`], `from` must be
 /// readable and `to` writable for the chunks of each [`Aside`].
 pub type TileFn = unsafe fn(&Tile);

@@ -5,6 +5,9 @@
 //! by 32 positions, two hold weights, two hold positions: four loads for four products, the best that eight
 //! registers allow.
 //!
+//! Positions come from the second-level cache, and the processor does not foresee a tile's sixteen rows: while one block
+//! of steps is multiplied, the next one's are asked for.
+//!
 //! The instructions have no stable intrinsics; they are written as assembly (Intel's manual, volume 2, "TDPBF16PS",
 //! "TILELOADD", "LDTILECFG").
 
@@ -72,8 +75,8 @@ fn may_use_tiles() -> bool {
     false
 }
 
-/// The offset of a tile that is alone.
-static ZERO: u32 = 0;
+/// The offsets of a block that is alone.
+static ALONE: [u32; 2] = [0; 2];
 
 /// What LDTILECFG reads.
 #[repr(C, align(64))]
@@ -141,7 +144,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
             let rest = Tile {
                 steps: STEPS,
                 a: a.as_ptr().cast(),
-                offsets: &raw const ZERO,
+                offsets: ALONE.as_ptr(),
                 a_stride: PANEL,
                 a_vector: LANES,
                 w: w.as_ptr().cast(),
@@ -220,23 +223,66 @@ struct Rest {
     a_vector: usize,
 }
 
-/// One step of [`wide`]: four loads, four products, and between them what `$between` lists.
+/// Where block `$block`'s positions begin, counted from the present one.
+macro_rules! locate {
+    ($at:literal, $block:literal) => {
+        concat!(
+            "mov {",
+            $at,
+            ":e}, dword ptr [{offsets} + 4 * ",
+            $block,
+            "]\n",
+            "lea {",
+            $at,
+            "}, [{a} + 4 * {",
+            $at,
+            "}]\n",
+        )
+    };
+}
+
+/// Asks for a quarter of a register's rows.
+macro_rules! fetch {
+    () => {
+        concat!(
+            "prefetcht0 [{next}]\n",
+            "prefetcht0 [{next} + {a_stride}]\n",
+            "lea {next}, [{next} + 2 * {a_stride}]\n",
+            "prefetcht0 [{next}]\n",
+            "prefetcht0 [{next} + {a_stride}]\n",
+            "lea {next}, [{next} + 2 * {a_stride}]\n",
+        )
+    };
+}
+
+/// One block of [`wide`]: four loads, four products, and between them the next block's positions and what the arguments
+/// list.
 macro_rules! products {
     ($a:expr, $b:expr, $c:expr, $d:expr) => {
         concat!(
-            "mov {at:e}, dword ptr [{offsets}]\n",
-            "lea {at}, [{a} + 4 * {at}]\n",
+            locate!("at", 0),
+            locate!("next", 1),
             "tileloadd tmm4, [{w} + {w_stride}]\n",
             "tileloadd tmm6, [{at} + {a_stride}]\n",
+            fetch!(),
+            fetch!(),
             $a,
             "tdpbf16ps tmm0, tmm4, tmm6\n",
             "add {at}, [{rest} + 24]\n",
             "tileloadd tmm7, [{at} + {a_stride}]\n",
+            fetch!(),
+            fetch!(),
             $b,
             "tdpbf16ps tmm1, tmm4, tmm7\n",
+            locate!("next", 1),
+            "add {next}, [{rest} + 24]\n",
             "tileloadd tmm5, [{w2} + {w_stride}]\n",
+            fetch!(),
+            fetch!(),
             $c,
             "tdpbf16ps tmm2, tmm5, tmm6\n",
+            fetch!(),
+            fetch!(),
             $d,
             "tdpbf16ps tmm3, tmm5, tmm7\n",
             "add {w}, 64\n",
@@ -339,6 +385,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
             to = inout(reg) aside.to => _,
             ahead = in(reg) aside.ahead,
             at = out(reg) _,
+            next = out(reg) _,
             n = out(reg) _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
@@ -366,12 +413,16 @@ unsafe fn narrow(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
             "tilezero tmm0",
             "tilezero tmm2",
             "3:",
-            "mov {at:e}, dword ptr [{offsets}]",
-            "lea {at}, [{a} + 4 * {at}]",
+            locate!("at", 0),
+            locate!("next", 1),
             "tileloadd tmm4, [{w} + {w_stride}]",
             "tileloadd tmm6, [{at} + {a_stride}]",
+            fetch!(),
+            fetch!(),
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm5, [{w2} + {w_stride}]",
+            fetch!(),
+            fetch!(),
             "tdpbf16ps tmm2, tmm5, tmm6",
             "add {w}, 64",
             "add {w2}, 64",
@@ -390,6 +441,7 @@ unsafe fn narrow(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
             a = in(reg) t.a.add(vector * t.a_vector),
             offsets = inout(reg) t.offsets => _,
             at = out(reg) _,
+            next = out(reg) _,
             a_stride = in(reg) 4 * t.a_stride,
             blocks = inout(reg) blocks => _,
             out("tmm0") _, out("tmm2") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
