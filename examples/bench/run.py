@@ -5,7 +5,8 @@
 
 CHECKPOINT is a folder in diffusers layout; examples/bench/README.md tells how to make one. Each measurement is a line
 of OUT/results.jsonl, written when it is done. Started again, it measures only what is not there; `--again` measures
-anew what the other options name. Then it draws OUT/table.md and OUT/chart.svg (table.py).
+anew what the other options name. Then it draws OUT/table.md and OUT/chart.svg (table.py). On a machine that others use
+too, `--rounds 3` measures all systems in turn three times over, so that a busy minute does not fall on one of them.
 
 Python 3.8 or newer, nothing else. Linux: memory is read from /proc.
 """
@@ -45,20 +46,50 @@ def git(*words):
     return subprocess.run(["git", *words], cwd=PROJECT, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
+def merge(one, two):
+    """A measurement and its repetition: all times, and the most memory."""
+    both = {**two, "rounds": one.get("rounds", 1) + 1}
+    for name in ["seconds", "first_pngs_s", "from_starts_s"]:
+        if name in two:
+            both[name] = one[name] + two[name]
+    if "seconds" in two:
+        both["median_s"] = statistics.median(both["seconds"])
+    for name in [name for name in two if name.startswith("peak_")] + ["load"]:
+        both[name] = max(one[name], two[name])
+    for name in ["open_s", "first_s"]:
+        if name in two:
+            both[name] = min(one[name], two[name])
+    for name in ["first_pngs_s", "from_starts_s"]:
+        if name in two:
+            both["from_start_s"] = statistics.median(both[name])
+    if "gflops" in two:
+        both["gflops"] = {name: max(rate, two["gflops"][name]) for name, rate in one["gflops"].items()}
+    return both
+
+
 class Results:
     """The lines of results.jsonl. A later line replaces an earlier one of the same measurement."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, again):
+        self.again, self.round = again, 1
         self.path = folder / "results.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         self.known = {table.key(r): r for r in table.read(folder)}
         self.revision = git("rev-parse", "--short", "HEAD") + ("+" if git("diff", "HEAD", "--", "shared", "tools") else "")
+
+    def lack(self, what):
+        """Whether something is to be measured in this round."""
+        known = self.known.get(table.key(what))
+        return known is None or known.get("rounds", 1) < self.round or self.again and self.round == 1
 
     def add(self, **record):
         record["date"] = datetime.date.today().isoformat()
         if record["system"] == "ours":
             record["revision"] = self.revision
         record["load"] = os.getloadavg()[0]
+        known = self.known.get(table.key(record))
+        if self.round > 1 and known:
+            record = merge(known, record)
         self.known[table.key(record)] = record
         with open(self.path, "a") as f:
             f.write(json.dumps(record) + "\n")
@@ -252,11 +283,10 @@ class Ours:
             types = ["f32"]
         else:
             peak = {"system": "ours", "isa": self.isa, "stage": "peak"}
-            known = results.known.get(table.key(peak))
-            if known is None or args.again:
+            if results.lack(peak):
                 name, rates = self.peaks()
                 results.add(**peak, isa_name=name, gflops=rates)
-                known = results.known[table.key(peak)]
+            known = results.known[table.key(peak)]
             name, types = known["isa_name"], list(known["gflops"])
         warm(args.checkpoint)
         for size in args.sizes:
@@ -266,7 +296,7 @@ class Ours:
                     continue
                 for dtype in {"picture": ["auto", "f32"]}.get(stage, types):
                     what = {"system": "ours", "isa": self.isa, "stage": stage, "dtype": dtype, "size": size}
-                    if table.key(what) in results.known and not args.again:
+                    if not results.lack(what):
                         continue
                     try:
                         results.add(**what, isa_name=name, threads=args.threads, **run(size, dtype))
@@ -299,7 +329,7 @@ def measure_peer(args, name, isa, results):
                 if args.stages and stage not in args.stages or stage == "text" and size != args.sizes[0]:
                     continue
                 what = {"system": name, "isa": isa, "stage": stage, "dtype": dtype, "size": size}
-                if table.key(what) in results.known and not args.again:
+                if not results.lack(what):
                     continue
                 command = [str(HERE / "peers/run.sh"), name, args.checkpoint, "--cache", str(args.cache)]
                 command += ["--stage", stage, "--dtype", dtype, "--size", str(size)]
@@ -317,7 +347,10 @@ def measure_peer(args, name, isa, results):
                     continue
                 for line in done.stdout.splitlines():
                     if line.startswith("{"):
-                        results.add(system=name, isa=isa, **json.loads(line))
+                        record = json.loads(line)
+                        if "from_start_s" in record:
+                            record["from_starts_s"] = [record["from_start_s"]]
+                        results.add(system=name, isa=isa, **record)
 
 
 def machine(args):
@@ -351,6 +384,7 @@ def main():
     p.add_argument("--without-ours", action="store_true", help="measure the peers only")
     p.add_argument("--again", action="store_true", help="measure what is there already")
     p.add_argument("--runs", type=int, default=5, help="measured runs, after one that warms up (default: 5)")
+    p.add_argument("--rounds", type=int, default=1, help="repetitions of it all, system by system (default: 1)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--patience", type=int, default=3600, help="seconds for one measurement of a peer (default: 3600)")
     p.add_argument("--bin", type=pathlib.Path, help="folder of the tools; without it, they are built")
@@ -372,15 +406,16 @@ def main():
         if (checkpoint / "taesdxl").exists():
             args.tiny_vae = str(checkpoint.resolve() / "taesdxl")
 
-    results = Results(args.out)
+    results = Results(args.out, args.again)
     results.add(**machine(args))
-    if not args.without_ours:
-        for isa in args.isas:
-            Ours(args, isa).measure(results)
-    for name in args.peers:
-        for isa in args.isas:
-            if isa in ("auto", "avx2"):
-                measure_peer(args, name, isa, results)
+    for results.round in range(1, args.rounds + 1):
+        if not args.without_ours:
+            for isa in args.isas:
+                Ours(args, isa).measure(results)
+        for name in args.peers:
+            for isa in args.isas:
+                if isa in ("auto", "avx2"):
+                    measure_peer(args, name, isa, results)
     table.write(args.out)
 
 

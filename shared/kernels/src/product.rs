@@ -249,13 +249,10 @@ impl Product<'_> {
                     ahead: AHEAD * self.weights.cols * self.weights.float.size(),
                 };
             }
-            to_steps(
-                self.ctx.isa,
-                self.compute,
-                self.weights.float,
-                &bytes[64 * chunks..],
-                &mut out[16 * chunks..],
-            );
+            let (rest, out) = (&bytes[64 * chunks..], &mut out[16 * chunks..]);
+            if !rest.is_empty() {
+                to_steps(self.ctx.isa, self.compute, self.weights.float, rest, out);
+            }
         }
         asides
     }
