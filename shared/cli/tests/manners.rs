@@ -430,7 +430,8 @@ fn what_a_killed_tool_leaves_is_removed_by_the_next_one() {
         }
     };
     let (mut living, mut stdin, in_use) = start();
-    let (mut killed, _, _) = start();
+    // Its input stays open, or it would end by itself.
+    let (mut killed, _input, _) = start();
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert_eq!(names(folder.path()).len(), 2);
