@@ -77,8 +77,7 @@ impl Pending {
 
     /// The numbers and what is to be applied to them, where that is all and nobody else holds them.
     fn into_residual(self, ctx: &Context) -> Residual {
-        let alone = self.norm.is_none() && self.from == self.size;
-        if !alone {
+        if self.norm.is_some() || self.from != self.size {
             return self.source().planes(ctx).into();
         }
         match self.form.try_unwrap() {
