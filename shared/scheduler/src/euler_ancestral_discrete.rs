@@ -1,7 +1,7 @@
 //! `diffusers.EulerAncestralDiscreteScheduler`.
 
 use crate::config::{PredictionType, SchedulerConfig, TimestepSpacing};
-use crate::{Error, Generator, Result, tables};
+use crate::{Error, Generator, Result, schedule};
 use serde_json::Value;
 
 /// Ancestral sampling with Euler steps, as diffusers' `scheduling_euler_ancestral_discrete.py` does it.
@@ -28,7 +28,7 @@ impl EulerAncestralDiscreteScheduler {
 
     /// From a checked configuration. There are no timesteps until [`Self::set_timesteps`] chose them.
     pub fn new(config: SchedulerConfig) -> Self {
-        let train_sigmas = tables::train_sigmas(&config);
+        let train_sigmas = schedule::train_sigmas(&config);
         Self {
             config,
             train_sigmas,
@@ -52,8 +52,8 @@ impl EulerAncestralDiscreteScheduler {
                 found: num_inference_steps,
             });
         }
-        self.timesteps = tables::timesteps(&self.config, num_inference_steps);
-        self.sigmas = tables::sigmas(&self.train_sigmas, &self.timesteps);
+        self.timesteps = schedule::timesteps(&self.config, num_inference_steps);
+        self.sigmas = schedule::sigmas(&self.train_sigmas, &self.timesteps);
         Ok(())
     }
 

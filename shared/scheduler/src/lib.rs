@@ -29,14 +29,13 @@
 mod config;
 mod error;
 mod euler_ancestral_discrete;
-mod generator;
-mod normal;
-mod tables;
+mod noise;
+mod schedule;
 
 pub use config::{BetaSchedule, PredictionType, SchedulerConfig, TimestepSpacing};
 pub use error::Error;
 pub use euler_ancestral_discrete::EulerAncestralDiscreteScheduler;
-pub use generator::Generator;
+pub use noise::Generator;
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,6 +1,6 @@
 //! torch's CPU generator: the Mersenne twister of <https://doi.org/10.1145/272991.272995>, and `torch.randn` on it.
 
-use crate::normal;
+use super::normal;
 
 const N: usize = 624;
 const M: usize = 397;
