@@ -32,34 +32,21 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::doc_markdown)] // UNet, ReLU and GEGLU are words here
 
-pub mod attention;
-pub mod autoencoder_kl;
-pub mod autoencoder_tiny;
 pub mod backend;
-pub mod candle_backend;
-pub mod clip_text_model;
+pub mod blocks;
+pub mod clip;
 mod config;
-pub mod cpu_backend;
-pub mod embeddings;
+mod device;
 mod error;
 pub mod image_processor;
-mod loader;
-mod models;
-pub mod on;
-mod open;
-pub mod resnet;
-pub mod text_encoders;
-mod tiling;
-pub mod transformer_2d;
-pub mod unet_2d_blocks;
-pub mod unet_2d_condition;
+pub mod open;
+pub mod unet;
 pub mod vae;
 
+pub use clip::{TextEmbeddings, TextEncoders};
 pub use config::ConfigFile;
+pub use device::{DType, Device};
 pub use error::{Error, Result, expect_finite};
-pub use loader::Loader;
-pub use models::{
-    AddedConditions, ConditionedUNet, Encoded, LatentShape, TextEmbeddings, TextEncoders, UNet,
-    VaeDecoder, VaeEncoder,
-};
-pub use open::{DType, Device, open_text_encoders, open_unet, open_vae_decoder, open_vae_encoder};
+pub use open::{open_text_encoders, open_unet, open_vae_decoder, open_vae_encoder};
+pub use unet::{AddedConditions, ConditionedUNet, UNet};
+pub use vae::{Encoded, LatentShape, VaeDecoder, VaeEncoder};

@@ -5,8 +5,8 @@
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
-use turbo_sdxl::cpu_backend::Cpu;
-use turbo_sdxl::{AddedConditions, on};
+use turbo_sdxl::backend::cpu::Cpu;
+use turbo_sdxl::{AddedConditions, open as on};
 use turbo_weights::{LocateOptions, Model};
 
 #[global_allocator]

@@ -57,12 +57,12 @@ macro_rules! golden_tests {
 golden_tests!(
     candle,
     4e-6,
-    candle_backend::Candle::open(&Device::CandleCpu, DType::F32).unwrap()
+    backend::candle::Candle::open(&Device::CandleCpu, DType::F32).unwrap()
 );
 
 #[test]
 fn candle_in_f16_stays_close() {
-    use turbo_sdxl::{DType, Device, candle_backend::Candle};
+    use turbo_sdxl::{DType, Device, backend::candle::Candle};
     let f16 = || Candle::open(&Device::CandleCpu, DType::F16).unwrap();
     // On the full checkpoint PyTorch itself has 2.4e-3 in this type.
     cases::text(f16(), 5e-3);
@@ -70,4 +70,4 @@ fn candle_in_f16_stays_close() {
     cases::decode(f16(), 5e-3);
 }
 
-golden_tests!(cpu, 1e-4, cpu_backend::Cpu::new(false).unwrap());
+golden_tests!(cpu, 1e-4, backend::cpu::Cpu::new(false).unwrap());

@@ -7,7 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Context, Result};
-use turbo_sdxl::cpu_backend::Cpu;
+use turbo_sdxl::backend::cpu::Cpu;
 use turbo_sdxl::{Device, TextEncoders, open_text_encoders};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Model;

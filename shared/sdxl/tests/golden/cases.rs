@@ -1,9 +1,9 @@
 //! The tiny checkpoint's cases.
 
 use std::collections::HashMap;
-use turbo_sdxl::backend::Backend;
-use turbo_sdxl::unet_2d_condition::{UNet2DConditionConfig, UNet2DConditionModel};
-use turbo_sdxl::{AddedConditions, ConfigFile, Encoded, Loader, image_processor, on};
+use turbo_sdxl::backend::{Backend, Loader};
+use turbo_sdxl::unet::{UNet2DConditionConfig, UNet2DConditionModel};
+use turbo_sdxl::{AddedConditions, ConfigFile, Encoded, image_processor, open as on};
 use turbo_testkit::{Tensor, golden, golden_cases, relative_error};
 use turbo_weights::{LocateOptions, Model, Part};
 

@@ -3,7 +3,7 @@
 use crate::cases::{Golden, expect_within, open};
 use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
 use turbo_sdxl::backend::Backend;
-use turbo_sdxl::{AddedConditions, Encoded, TextEmbeddings, image_processor, on};
+use turbo_sdxl::{AddedConditions, Encoded, TextEmbeddings, image_processor, open as on};
 use turbo_testkit::{golden, golden_cases, shared_dir};
 
 pub(crate) fn taesdxl<B: Backend + 'static + Clone>(backend: B) {

@@ -1,6 +1,6 @@
 //! The tiny autoencoder's `config.json`.
 
-use crate::LatentShape;
+use crate::vae::autoencoder::LatentShape;
 use crate::{ConfigFile, Result};
 use serde_json::json;
 

@@ -7,10 +7,12 @@ mod config;
 
 pub use config::AutoencoderKLConfig;
 
-use crate::backend::{Backend, Window};
+use super::autoencoder::{DiagonalGaussianDistribution, expect_image};
+use super::tiling;
+use super::vae::{Decoder, Encoder};
+use crate::backend::{Backend, Loader, Window};
 use crate::error::{expect_finite, expect_len};
-use crate::vae::{Decoder, Encoder};
-use crate::{Error, Loader, Result, tiling};
+use crate::{Error, Result};
 
 /// Latents to pictures.
 pub struct AutoencoderKLDecoder<B: Backend> {
@@ -170,57 +172,5 @@ impl<B: Backend> AutoencoderKLEncoder<B> {
             scaling_factor: c.scaling_factor,
             shift_factor: c.shift_factor,
         })
-    }
-}
-
-/// Checks an image's length, and that its sides are multiples of `factor`.
-pub(crate) fn expect_image(
-    image: &[f32],
-    channels: usize,
-    height: usize,
-    width: usize,
-    factor: usize,
-) -> Result<()> {
-    if height == 0 || width == 0 || !height.is_multiple_of(factor) || !width.is_multiple_of(factor)
-    {
-        let expected = format!("a height and width divisible by {factor}");
-        return Err(Error::argument(
-            "picture",
-            expected,
-            format!("{height} x {width}"),
-        ));
-    }
-    expect_len("picture", image, &[channels, height, width])
-}
-
-/// A normal distribution for each value of the latents, in the autoencoder's own scale.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DiagonalGaussianDistribution {
-    /// `[latent_channels, height / 8, width / 8]`.
-    pub mean: Vec<f32>,
-    /// Logarithms of the variances, as many, clamped to -30 to 20.
-    pub logvar: Vec<f32>,
-    /// To UNet scale: what is added up is taken less `shift_factor`, times this.
-    pub scaling_factor: f32,
-    /// 0 for SDXL.
-    pub shift_factor: f32,
-}
-
-impl DiagonalGaussianDistribution {
-    /// Latents in UNet scale: mean + standard deviation * `noise`, shifted and scaled. `noise` is standard normal,
-    /// as many values as the mean has.
-    ///
-    /// # Errors
-    /// Another number of values.
-    pub fn sample(&self, noise: &[f32]) -> Result<Vec<f32>> {
-        expect_len("noise", noise, &[self.mean.len()])?;
-        let scaled = |z: f32| (z - self.shift_factor) * self.scaling_factor;
-        Ok(self
-            .mean
-            .iter()
-            .zip(&self.logvar)
-            .zip(noise)
-            .map(|((mean, logvar), noise)| scaled(mean + (0.5 * logvar).exp() * noise))
-            .collect())
     }
 }

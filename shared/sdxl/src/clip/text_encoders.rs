@@ -2,20 +2,48 @@
 //!
 //! diffusers: `encode_prompt` in `pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py`.
 
+use super::clip_text_model::{CLIPTextModel, CLIPTextModelWithProjection};
 use crate::backend::Backend;
-use crate::clip_text_model::{CLIPTextModel, CLIPTextModelWithProjection};
-use crate::models::TextEmbeddings;
 use crate::{Error, Result, expect_finite};
 
+/// A prompt as the networks see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextEmbeddings {
+    /// Number of tokens T, padding included.
+    pub tokens: usize,
+    /// `[T, width]`, row by row: both encoders' hidden states side by side.
+    pub prompt_embeds: Vec<f32>,
+    /// `[projection_dim]` of the second encoder.
+    pub pooled_prompt_embeds: Vec<f32>,
+}
+
+/// Both text encoders.
+pub trait TextEncoders: Send + Sync {
+    /// Number of ids each encoder takes at most (77 for SDXL).
+    fn max_tokens(&self) -> usize;
+    /// Values in a row of `prompt_embeds` (2048 for SDXL).
+    fn width(&self) -> usize;
+    /// Values in `pooled_prompt_embeds` (1280 for SDXL).
+    fn pooled_width(&self) -> usize;
+    /// Encodes one prompt: the padded ids of the first and of the second tokenizer, equal in number.
+    ///
+    /// `clip_skip` counts layers left out beyond the one that is always left out; 0 is diffusers' `None`.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary, too many ids, none, different numbers of them, a `clip_skip` that leaves less
+    /// than no layer, or NaN in the result.
+    fn encode(&self, ids_1: &[u32], ids_2: &[u32], clip_skip: usize) -> Result<TextEmbeddings>;
+}
+
 /// CLIP-L and OpenCLIP bigG, or what a checkpoint has in their places.
-pub struct TextEncoders<B: Backend> {
+pub struct EncoderPair<B: Backend> {
     /// The first, of which only hidden states are read.
     pub text_encoder: CLIPTextModel<B>,
     /// The second, which also gives the pooled vector.
     pub text_encoder_2: CLIPTextModelWithProjection<B>,
 }
 
-impl<B: Backend> TextEncoders<B> {
+impl<B: Backend> EncoderPair<B> {
     /// Encodes one prompt: hidden states of both, side by side, and the pooled vector.
     ///
     /// # Errors

@@ -4,6 +4,12 @@
 //! type products are formed and in which order memory is laid out; the networks only say what is computed. Every
 //! value is one sample: batches are loops over samples, so that a picture never depends on its neighbours.
 
+pub mod candle;
+pub mod cpu;
+mod loader;
+
+pub use loader::Loader;
+
 use crate::Result;
 use turbo_weights::Weight;
 

@@ -2,8 +2,8 @@
 //!
 //! diffusers: `models/embeddings.py`.
 
-use crate::backend::{Activation, Backend};
-use crate::{Loader, Result};
+use crate::Result;
+use crate::backend::{Activation, Backend, Loader};
 
 /// Sinusoids of `timestep`: `channels` / 2 of each kind, cosines first where `flip_sin_to_cos`.
 ///

@@ -3,10 +3,10 @@
 //! diffusers: `models/unets/unet_2d_blocks.py`. There, `DownBlock2D` is `CrossAttnDownBlock2D` without its attentions,
 //! and `UpBlock2D` likewise; here one type stands for both, with an empty list.
 
-use crate::backend::{Backend, Window};
-use crate::resnet::{ResnetBlock2D, ResnetConfig};
-use crate::transformer_2d::{Transformer2DModel, TransformerConfig};
-use crate::{Loader, Result};
+use crate::Result;
+use crate::backend::{Backend, Loader, Window};
+use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
+use crate::blocks::transformer_2d::{Transformer2DModel, TransformerConfig};
 
 /// What a prompt is to one block: for each of its attentions, keys and values of each layer.
 pub type BlockPrompt<B> = Vec<Vec<<B as Backend>::KeysValues>>;

@@ -3,11 +3,11 @@
 //! diffusers: `models/autoencoders/vae.py` (`Encoder`, `Decoder`), `models/unets/unet_2d_blocks.py`
 //! (`DownEncoderBlock2D`, `UNetMidBlock2D`, `UpDecoderBlock2D`). Rombach et al. 2021, arXiv:2112.10752.
 
-use crate::attention::Attention;
-use crate::autoencoder_kl::AutoencoderKLConfig;
-use crate::backend::{Activation, Backend, Window};
-use crate::resnet::{ResnetBlock2D, ResnetConfig};
-use crate::{Loader, Result};
+use super::autoencoder_kl::AutoencoderKLConfig;
+use crate::Result;
+use crate::backend::{Activation, Backend, Loader, Window};
+use crate::blocks::attention::Attention;
+use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
 
 /// Epsilon of every norm.
 const EPS: f32 = 1e-6;

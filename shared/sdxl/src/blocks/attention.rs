@@ -2,8 +2,8 @@
 //!
 //! diffusers: `models/attention.py` (`BasicTransformerBlock`, `FeedForward`), `models/attention_processor.py`.
 
-use crate::backend::{Activation, Backend};
-use crate::{Loader, Result};
+use crate::Result;
+use crate::backend::{Activation, Backend, Loader};
 
 /// Epsilon of the layer norms in a [`BasicTransformerBlock`].
 const LAYER_NORM_EPS: f32 = 1e-5;

@@ -3,19 +3,58 @@
 //! diffusers: `models/unets/unet_2d_condition.py`. Ho et al. 2020, arXiv:2006.11239; Podell et al. 2023,
 //! arXiv:2307.01952 (SDXL).
 
-mod config;
-
-pub use config::UNet2DConditionConfig;
-
-use crate::backend::{Activation, Backend, Window};
-use crate::embeddings::{TimestepEmbedding, get_timestep_embedding};
-use crate::error::{expect_finite, expect_len};
-use crate::models::AddedConditions;
-use crate::transformer_2d::TransformerConfig;
-use crate::unet_2d_blocks::{
+use super::config::UNet2DConditionConfig;
+use super::unet_2d_blocks::{
     BlockConfig, BlockPrompt, DownBlock, UNetMidBlock2DCrossAttn, UpBlock,
 };
-use crate::{Error, Loader, Result};
+use crate::backend::{Activation, Backend, Loader, Window};
+use crate::blocks::embeddings::{TimestepEmbedding, get_timestep_embedding};
+use crate::blocks::transformer_2d::TransformerConfig;
+use crate::error::{expect_finite, expect_len};
+use crate::{Error, Result};
+
+/// What a prompt and the sizes tell the network, once for all steps.
+#[derive(Clone, Copy, Debug)]
+pub struct AddedConditions<'a> {
+    /// `[tokens, cross_attention_dim]`.
+    pub prompt_embeds: &'a [f32],
+    /// Number of rows in `prompt_embeds`; any number.
+    pub tokens: usize,
+    /// The pooled vector.
+    pub pooled_prompt_embeds: &'a [f32],
+    /// original height, original width, crop top, crop left, target height, target width, in pixels.
+    pub time_ids: [f32; 6],
+}
+
+/// The denoising network.
+pub trait UNet: Send + Sync {
+    /// Its configuration: default size (`sample_size`), channels and widths.
+    fn config(&self) -> &UNet2DConditionConfig;
+    /// Computes all that depends on the prompt alone.
+    ///
+    /// # Errors
+    /// Widths that differ from the configuration's.
+    fn condition<'a>(
+        &'a self,
+        conditions: &AddedConditions<'_>,
+    ) -> Result<Box<dyn ConditionedUNet + 'a>>;
+}
+
+/// The denoising network with a prompt.
+pub trait ConditionedUNet {
+    /// The network's output for `sample` `[in_channels, height, width]`, in latent pixels, **already scaled** by
+    /// 1/sqrt(sigma^2 + 1). `timestep` is 0 to 999 and need not be whole. Returns `[out_channels, height, width]`.
+    ///
+    /// # Errors
+    /// A sample of the wrong size, or NaN in the result.
+    fn predict(
+        &self,
+        sample: &[f32],
+        height: usize,
+        width: usize,
+        timestep: f32,
+    ) -> Result<Vec<f32>>;
+}
 
 /// Called with the output of each part, under diffusers' name for it.
 pub type Watch<'a, B> = &'a mut dyn FnMut(&str, &<B as Backend>::Tensor) -> Result<()>;

@@ -3,12 +3,9 @@
 //! transformers: `models/clip/modeling_clip.py` (`CLIPTextModel`, `CLIPTextModelWithProjection`). Radford et al. 2021,
 //! arXiv:2103.00020.
 
-mod config;
-
-pub use config::CLIPTextConfig;
-
-use crate::backend::{Activation, Backend};
-use crate::{Error, Loader, Result};
+use super::config::CLIPTextConfig;
+use crate::backend::{Activation, Backend, Loader};
+use crate::{Error, Result};
 use turbo_weights::Weight;
 
 /// One pre-norm layer: causal self-attention, then two linear layers.

@@ -2,9 +2,9 @@
 //!
 //! diffusers: `models/transformers/transformer_2d.py`.
 
-use crate::attention::BasicTransformerBlock;
-use crate::backend::{Activation, Backend};
-use crate::{Loader, Result};
+use super::attention::BasicTransformerBlock;
+use crate::Result;
+use crate::backend::{Activation, Backend, Loader};
 
 /// Epsilon of the group norm in front; not the UNet's `norm_eps`.
 const NORM_EPS: f32 = 1e-6;

@@ -7,10 +7,10 @@ mod config;
 
 pub use config::AutoencoderTinyConfig;
 
-use crate::autoencoder_kl::expect_image;
-use crate::backend::{Activation, Backend, Window};
+use super::autoencoder::expect_image;
+use crate::backend::{Activation, Backend, Loader, Window};
 use crate::error::{expect_finite, expect_len};
-use crate::{Error, Loader, Result};
+use crate::{Error, Result};
 
 /// Kernel size of every convolution.
 const K: usize = 3;

@@ -2,8 +2,8 @@
 //!
 //! diffusers: `models/resnet.py`.
 
-use crate::backend::{Activation, Backend, Window};
-use crate::{Loader, Result};
+use crate::Result;
+use crate::backend::{Activation, Backend, Loader, Window};
 
 /// What a [`ResnetBlock2D`] is made of.
 #[derive(Clone, Copy, Debug)]
