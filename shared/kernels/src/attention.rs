@@ -3,11 +3,13 @@
 //! works on sixteen queries at once.
 
 use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Tile, kernels};
-use crate::buffer::{Buffer, Shared, with_scratch};
-use crate::float::{pair, pairs};
+use crate::context::Context;
 use crate::isa::per_isa;
 use crate::math::exp;
-use crate::value::{Context, Layout, Panels, Planes, offsets, panel_range, write_step};
+use crate::memory::{Buffer, Shared, with_scratch};
+use crate::product::offsets;
+use crate::value::{Layout, Panels, Planes, panel_range, write_step};
+use crate::weight::{pair, pairs};
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,5 +1,7 @@
 //! Instruction sets: what this CPU has, and which one is used.
 
+#[cfg(target_arch = "x86_64")]
+use core::arch::asm;
 use std::sync::OnceLock;
 
 /// An instruction set that kernels exist for, from the plainest to the fastest.
@@ -71,7 +73,7 @@ impl Isa {
                 Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16")
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Amx => Self::Avx512Bf16.is_available() && crate::arch::amx_is_available(),
+            Self::Avx512Amx => Self::Avx512Bf16.is_available() && amx_is_available(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -135,6 +137,49 @@ fn is_intel() -> bool {
         .map(u32::to_le_bytes)
         .as_flattened()
         == b"GenuineIntel"
+}
+
+/// Whether the CPU has AMX for bfloat16, and the system lets this process use it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn amx_is_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| amx_has_instructions() && may_use_tiles())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn amx_has_instructions() -> bool {
+    // Leaf 7 exists on every CPU with AVX-512, which is asked for first.
+    let features = core::arch::x86_64::__cpuid_count(7, 0).edx;
+    let (amx_bf16, amx_tile) = (1 << 22, 1 << 24);
+    features & (amx_bf16 | amx_tile) == amx_bf16 | amx_tile
+}
+
+/// Linux saves the tile registers of a process that asked for it only.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn may_use_tiles() -> bool {
+    const SYS_ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XFEATURE_XTILEDATA: i64 = 18;
+    let result: i64;
+    // SAFETY: a system call that reads no memory of ours and changes nothing but the permission; it clobbers rcx and
+    // r11.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") SYS_ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn may_use_tiles() -> bool {
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -7,27 +7,26 @@
 
 pub mod arch;
 mod attention;
-mod buffer;
+mod context;
 mod conv;
-mod float;
 mod isa;
 mod linear;
-mod map;
 mod math;
+mod memory;
 mod norm;
 mod product;
 pub mod reference;
 mod value;
-mod winograd;
+mod weight;
 
 pub use arch::Compute;
 pub use attention::{KeysValues, attention};
-pub use buffer::{Buffer, Pool};
-pub use conv::{Window, conv3x3, gather};
-pub use float::{Float, Matrix, to_f32};
+pub use context::Context;
+pub use conv::{Residual, Window, conv3x3, gather, reads_planes};
 pub use isa::Isa;
 pub use linear::{Left, linear, linear_add, linear_geglu, linear_panels, linear_vector};
-pub use map::{Residual, Source, concat, reads_planes, upsample_nearest};
 pub use math::{Activation, activate, add, soft_clamp};
-pub use norm::{GroupNorm, layer_norm};
-pub use value::{Context, Padded, Panels, Planes};
+pub use memory::{Buffer, Pool};
+pub use norm::layer_norm;
+pub use value::{GroupNorm, Padded, Panels, Planes, Source, concat, upsample_nearest};
+pub use weight::{Float, Matrix, to_f32};

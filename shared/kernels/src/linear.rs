@@ -1,12 +1,13 @@
 //! Linear layers: `W x + b` over the channels of every position.
 
 use crate::arch::{Compute, PANEL};
-use crate::buffer::Shared;
-use crate::float::{Matrix, to_f32};
+use crate::context::Context;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline, gelu};
-use crate::product::Product;
-use crate::value::{Context, Layout, Panels, Planes, Target, segments, store, write_step};
+use crate::memory::{Shared, with_scratch};
+use crate::product::{Product, Target, segments, store};
+use crate::value::{Layout, Panels, Planes, write_step};
+use crate::weight::{Matrix, to_f32};
 use rayon::prelude::*;
 
 /// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
@@ -273,7 +274,7 @@ pub fn linear_vector(
     let mut out = Planes::take(ctx, w.rows, 1);
     let chunks = out.data_mut().par_chunks_mut(64);
     chunks.enumerate().for_each(|(i, chunk)| {
-        crate::buffer::with_scratch(|[room, ..]| {
+        with_scratch(|[room, ..]| {
             let row = room.f32(w.cols);
             for (j, o) in chunk.iter_mut().enumerate() {
                 let r = i * 64 + j;

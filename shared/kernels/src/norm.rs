@@ -1,11 +1,9 @@
 //! Layer norm and group norm, straight into the operand of the layer that follows.
 
 use crate::arch::{Compute, PANEL};
-use crate::buffer::Buffer;
+use crate::context::Context;
 use crate::isa::per_isa;
-use crate::map::Source;
-use crate::math::Activation;
-use crate::value::{Context, Layout, Padded, Panels, Planes, write_step};
+use crate::value::{GroupNorm, Layout, Panels, Planes, write_step};
 use rayon::prelude::*;
 
 /// Normalises the channels of each position: `(x - mean) / sqrt(variance + eps) * weight + bias`.
@@ -89,14 +87,6 @@ fn layer_norm_panel(
 }
 }
 
-/// What group norm does to a channel: `x * scale + shift`.
-#[derive(Debug)]
-pub struct GroupNorm {
-    /// `[channels]`.
-    scale: Buffer,
-    shift: Buffer,
-}
-
 impl GroupNorm {
     /// Measures `x`.
     ///
@@ -138,66 +128,6 @@ impl GroupNorm {
             });
         Self { scale, shift }
     }
-
-    /// Normalises into a value.
-    pub fn planes(&self, ctx: &Context, x: &Planes, activation: Activation) -> Planes {
-        self.source(x, [1, x.positions], activation).planes(ctx)
-    }
-
-    /// Normalises when it is read.
-    pub fn source<'a>(
-        &'a self,
-        x: &'a Planes,
-        size: [usize; 2],
-        activation: Activation,
-    ) -> Source<'a> {
-        Source {
-            norm: Some(self),
-            activation,
-            ..Source::plain(x, size)
-        }
-    }
-
-    /// Normalises into the operand of a linear layer.
-    pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
-        Panels::build(
-            ctx,
-            x.channels,
-            x.positions,
-            compute,
-            |range, layout, panel| {
-                scale_panel(
-                    ctx.isa,
-                    x.data(),
-                    x.pitch,
-                    range.start,
-                    range.len(),
-                    self.scale.as_f32(),
-                    self.shift.as_f32(),
-                    panel,
-                    layout,
-                    compute,
-                );
-            },
-        )
-    }
-
-    /// Normalises into the operand of a 3x3 convolution.
-    pub fn padded(
-        &self,
-        ctx: &Context,
-        x: &Planes,
-        size: [usize; 2],
-        activation: Activation,
-        compute: Compute,
-    ) -> Padded {
-        self.source(x, size, activation).padded(ctx, compute)
-    }
-
-    /// Scale and shift of channel `c`.
-    pub(crate) fn channel(&self, c: usize) -> (f32, f32) {
-        (self.scale.as_f32()[c], self.shift.as_f32()[c])
-    }
 }
 
 /// Of numbers met so far: how many, their mean, and the sum of squared differences from it.
@@ -236,25 +166,6 @@ fn measure(isa, row: &[f32], moments: &mut Moments) {
             f64::from(sums.iter().sum::<f32>() + rest) + delta * delta * moments.count * n / total;
         moments.mean += delta * n / total;
         moments.count = total;
-    }
-}
-}
-
-per_isa! {
-fn scale_panel(
-    isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: &[f32], shift: &[f32], panel: &mut [u32],
-    layout: Layout, compute: Compute,
-) {
-    let per = compute.per_step();
-    for s in 0..compute.steps(scale.len()) {
-        let mut values = [[0f32; PANEL]; 2];
-        for i in 0..per.min(scale.len() - s * per) {
-            let c = s * per + i;
-            for (o, v) in values[i][..len].iter_mut().zip(&x[c * pitch + start..][..len]) {
-                *o = *v * scale[c] + shift[c];
-            }
-        }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
     }
 }
 }

@@ -1,6 +1,6 @@
 //! Tile kernels in plain Rust.
 
-use super::{LANES, MV, NR, PANEL, Tile, TileFn};
+use super::tile::{LANES, MV, NR, PANEL, Tile, TileFn};
 
 pub(super) const F32: [TileFn; MV] = [f32_tile::<1>, f32_tile::<2>, f32_tile::<3>, f32_tile::<4>];
 

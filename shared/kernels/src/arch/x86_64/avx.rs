@@ -4,7 +4,7 @@
 //! 24 multiply-adds, so the two multiply units, not the loads, are the limit. AVX2 has 16 registers of half the
 //! width: two of them by 6 rows at a time.
 
-use super::{Fetch, LANES, MV, NR, PANEL, Tile, TileFn};
+use crate::arch::tile::{Fetch, LANES, MV, NR, PANEL, Tile, TileFn};
 use core::arch::x86_64::{
     __m256, __m512, __m512bh, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_broadcast_ss,
     _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_dpbf16_ps,
@@ -13,19 +13,19 @@ use core::arch::x86_64::{
 };
 use core::mem::transmute;
 
-pub(super) const F32_AVX512: [TileFn; MV] = [
+pub(in crate::arch) const F32_AVX512: [TileFn; MV] = [
     f32_avx512::<1>,
     f32_avx512::<2>,
     f32_avx512::<3>,
     f32_avx512::<4>,
 ];
-pub(super) const BF16_AVX512: [TileFn; MV] = [
+pub(in crate::arch) const BF16_AVX512: [TileFn; MV] = [
     bf16_avx512::<1>,
     bf16_avx512::<2>,
     bf16_avx512::<3>,
     bf16_avx512::<4>,
 ];
-pub(super) const F32_AVX2: [TileFn; MV] =
+pub(in crate::arch) const F32_AVX2: [TileFn; MV] =
     [f32_avx2::<1>, f32_avx2::<2>, f32_avx2::<3>, f32_avx2::<4>];
 
 /// Loads or clears the sums of `V` vectors.

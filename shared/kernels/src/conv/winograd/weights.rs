@@ -2,10 +2,10 @@
 
 use super::transform::{IN, Lanes, POINTS, g};
 use crate::arch::{LANES, NR};
-use crate::buffer::{Buffer, Shared, with_scratch};
-use crate::float::{Matrix, to_f32};
+use crate::context::Context;
 use crate::isa::per_isa;
-use crate::value::Context;
+use crate::memory::{Buffer, Shared, with_scratch};
+use crate::weight::{Matrix, to_f32};
 use rayon::prelude::*;
 use std::ops::Range;
 

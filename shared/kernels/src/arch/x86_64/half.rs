@@ -1,6 +1,6 @@
 //! float16 from a file, widened with the CPU's own instructions.
 
-use crate::Isa;
+use crate::isa::Isa;
 use core::arch::x86_64::{
     __m512bh, __m512i, _mm_loadu_si128, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_storeu_ps,
     _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_loadu_ps, _mm512_loadu_si512,
@@ -153,8 +153,8 @@ pub(crate) unsafe fn pairs_16(a: *const f32, b: *const f32, out: *mut u32) {
     }
 }
 
-/// As [`super::interleave`], as far as there is a fast way; says how many groups are done.
-pub(super) fn interleave(
+/// As [`crate::arch::interleave`], as far as there is a fast way; says how many groups are done.
+pub(in crate::arch) fn interleave(
     row: &[u32],
     count: usize,
     taps: usize,

@@ -2,11 +2,12 @@
 //!
 //! A step loads four registers and 6 weights for 24 multiply-adds.
 
-use super::{LANES, MV, NR, PANEL, Tile, TileFn};
+use crate::arch::tile::{LANES, MV, NR, PANEL, Tile, TileFn};
 use core::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_laneq_f32, vld1q_f32, vst1q_f32};
 use core::arch::asm;
 
-pub(super) const F32: [TileFn; MV] = [f32_tile::<1>, f32_tile::<2>, f32_tile::<3>, f32_tile::<4>];
+pub(in crate::arch) const F32: [TileFn; MV] =
+    [f32_tile::<1>, f32_tile::<2>, f32_tile::<3>, f32_tile::<4>];
 
 const WIDTH: usize = 4;
 const REGS: usize = LANES / WIDTH;

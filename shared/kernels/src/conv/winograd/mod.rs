@@ -14,12 +14,14 @@ mod output;
 mod transform;
 mod weights;
 
+use super::residual::Residual;
 use crate::arch::{Aside, Compute, Fetch, LANES, NR, PANEL, Tile, kernels};
-use crate::buffer::{Shared, with_scratch};
-use crate::float::Matrix;
+use crate::context::Context;
 use crate::isa::Isa;
-use crate::map::{Residual, Source};
-use crate::value::{Context, Planes, offsets};
+use crate::memory::{Shared, with_scratch};
+use crate::product::offsets;
+use crate::value::{Planes, Source};
+use crate::weight::Matrix;
 use blocks::Blocks;
 use rayon::prelude::*;
 use transform::{OUT, POINTS};

@@ -2,11 +2,11 @@
 
 use super::blocks::Block;
 use super::transform::{IN, Lanes, OUT, POINTS, a};
-use crate::Isa;
 use crate::arch::{LANES, PANEL};
-use crate::buffer::{Scratch, Shared};
+use crate::isa::Isa;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline};
+use crate::memory::{Scratch, Shared};
 
 /// Where the sums of a task lie: `[POINTS][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of one set
 /// of the cache.

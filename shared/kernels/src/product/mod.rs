@@ -5,24 +5,25 @@
 //! both sides from cache. Tasks are blocks of output rows (and, for large
 //! maps, groups of panels); each is written by one thread, so the result does not depend on their number.
 
+mod offsets;
+mod plan;
+mod store;
+
 use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Tile, interleave, kernels};
-use crate::buffer::{Buffer, Near, prefetch, with_scratch};
-use crate::float::{Float, Matrix, to_steps};
-use crate::value::{Context, Layout, offsets, panel_range};
+use crate::context::Context;
+use crate::memory::{Buffer, Near, prefetch, with_scratch};
+use crate::value::{Layout, panel_range};
+use crate::weight::{Float, Matrix, to_steps};
+pub(crate) use offsets::offsets;
+use plan::{Meanwhile, Plan, Tasks, Unit};
 use rayon::prelude::*;
 use std::ops::Range;
+pub(crate) use store::{Target, segments, store};
 
-/// Elements of sums that a task keeps in cache.
-const SUMS: usize = 96 * 1024;
 /// Elements of the operand that stay in cache likewise, where rows stay.
 const OPERAND: usize = 160 * 1024;
-/// Rows of weights in a task, a multiple of every kernel's rows.
-const ROWS: usize = 96;
 /// Rows of weights that are asked for ahead of the one that is widened beside the products.
 const AHEAD: usize = 2;
-/// The same where rows are widened a tile at a time, and few panels leave room for more sums: the longer a task, the
-/// more of its weights are on their way before they are needed.
-const MOST_ROWS: usize = 320;
 
 /// A product of positions with rows of weights.
 pub(crate) struct Product<'a> {
@@ -46,57 +47,6 @@ pub(crate) struct Product<'a> {
     pub parts: usize,
     /// Steps widened at a time at most.
     pub block: usize,
-}
-
-/// How a product is cut into tasks.
-struct Tasks {
-    /// Units of rows, a tile's each.
-    units: usize,
-    unit: usize,
-    row_blocks: usize,
-    panels: usize,
-    groups: usize,
-}
-
-impl Tasks {
-    /// As many blocks of rows as keep the sums of every panel in cache, and a multiple of the threads, so that they
-    /// finish together; where all panels are too many, groups of panels.
-    fn new(rows: usize, parts: usize, panels: usize, kernels: &Kernels) -> Self {
-        let threads = rayon::current_num_threads();
-        let unit = kernels.rows;
-        let units = rows.div_ceil(unit);
-        let rows = if kernels.rows_stay {
-            (SUMS / PANEL / panels).clamp(ROWS, MOST_ROWS)
-        } else {
-            ROWS
-        };
-        let most = (rows / parts / unit).max(1);
-        let row_blocks = units.div_ceil(most).next_multiple_of(threads).min(units);
-        let block_rows = units.div_ceil(row_blocks) * unit;
-        let group = (SUMS / (parts * block_rows * PANEL)).max(4);
-        let groups = panels
-            .div_ceil(group)
-            .max((2 * threads).div_ceil(row_blocks).min(panels));
-        Self {
-            units,
-            unit,
-            row_blocks,
-            panels,
-            groups,
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.row_blocks * self.groups
-    }
-
-    /// First and last row, not yet cut to the rows there are, and panels.
-    fn get(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let part = |n: usize, of: usize, i: usize| i * n / of..(i + 1) * n / of;
-        let units = part(self.units, self.row_blocks, task % self.row_blocks);
-        let panels = part(self.panels, self.groups, task / self.row_blocks);
-        (units.start * self.unit..units.end * self.unit, panels)
-    }
 }
 
 impl Product<'_> {
@@ -402,83 +352,5 @@ impl Product<'_> {
                 unsafe { kernel(&tile) };
             }
         }
-    }
-}
-
-/// How a task goes about its rows and panels.
-struct Plan<'a> {
-    kernels: &'a Kernels,
-    offsets: &'a [u32],
-    /// Rows of the result, rounded up to whole tiles, and where the last of them ends that there is.
-    rows: Range<usize>,
-    end: usize,
-    panels: Range<usize>,
-    /// Rows of sums: those of every part.
-    height: usize,
-    /// Rows widened together: all of a part before a panel passes them by, or a tile's before all panels pass it by.
-    share: usize,
-    /// Steps of the product, and those widened together.
-    steps: usize,
-    block: usize,
-    /// Elements from one widened row to the next: an odd number of cache lines, so that rows do not fall into one set.
-    stride: usize,
-    /// Whether tiles widen the rows of the next unit.
-    widens: bool,
-}
-
-impl Plan<'_> {
-    /// Shares of rows in the sums.
-    fn shares(&self) -> usize {
-        self.height.div_ceil(self.share)
-    }
-
-    fn units(&self) -> usize {
-        self.steps.div_ceil(self.block) * self.shares()
-    }
-
-    /// Unit `i`: every share of the first steps, then of the next.
-    fn unit(&self, i: usize) -> Unit {
-        let (start, top) = (
-            i / self.shares() * self.block,
-            i % self.shares() * self.share,
-        );
-        let row = self.rows.start + top % self.rows.len();
-        Unit {
-            part: top / self.rows.len(),
-            top,
-            rows: self.used(row..row + self.share),
-            steps: start..(start + self.block).min(self.steps),
-        }
-    }
-
-    /// Those of some rows that there are.
-    fn used(&self, rows: Range<usize>) -> Range<usize> {
-        rows.start.min(self.end)..rows.end.min(self.end)
-    }
-}
-
-/// What is done while tiles multiply.
-enum Meanwhile<'a> {
-    Nothing,
-    /// A unit's rows are asked for.
-    Fetch(Unit),
-    /// A unit's rows are widened into what is borrowed.
-    Widen(Unit, &'a mut [u32]),
-}
-
-/// Weights that are widened together.
-struct Unit {
-    part: usize,
-    /// Where its sums begin, in rows of the task.
-    top: usize,
-    rows: Range<usize>,
-    steps: Range<usize>,
-}
-
-impl Unit {
-    /// Part `i` of `n` of the rows.
-    fn share(&self, i: usize, n: usize) -> Range<usize> {
-        let (first, count) = (self.rows.start, self.rows.len());
-        first + i * count / n..first + (i + 1) * count / n
     }
 }

@@ -1,16 +1,10 @@
-//! Memory of values, used again instead of given back: nothing is allocated in the steady state of a network.
+//! Memory of values.
 
-use memmap2::{Advice, MmapMut, MmapRaw};
-use std::cell::RefCell;
+use super::pages::{PAGE, map};
+use memmap2::MmapRaw;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Bytes in a cache line.
-#[cfg(target_arch = "x86_64")]
-const LINE: usize = 64;
-/// Every buffer starts on a multiple of it.
-const PAGE: usize = 4096;
 
 /// Memory that waits for its next use. Clones share it.
 ///
@@ -51,15 +45,6 @@ impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
-}
-
-/// Memory from the system, in large pages where it has them.
-fn map(bytes: usize) -> MmapMut {
-    let map =
-        MmapMut::map_anon(bytes).unwrap_or_else(|e| panic!("no memory for {bytes} bytes: {e}"));
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(Advice::HugePage); // a hint: without it only page faults are dearer
-    map
 }
 
 impl Pool {
@@ -170,94 +155,6 @@ impl Drop for Buffer {
             }
         }
     }
-}
-
-/// A pointer to elements that several threads write, each its own.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(*mut T, usize);
-
-// SAFETY: the methods that hand out memory are unsafe and ask for disjoint ranges.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    pub(crate) fn new(slice: &mut [T]) -> Self {
-        Self(slice.as_mut_ptr(), slice.len())
-    }
-
-    /// `len` elements from `start`.
-    ///
-    /// # Safety
-    /// The slice must still be borrowed for `'a`, and no other thread may hold any of these elements.
-    #[inline(always)]
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn range<'a>(&self, start: usize, len: usize) -> &'a mut [T] {
-        assert!(start + len <= self.1, "range {start}+{len} of {}", self.1);
-        // SAFETY: inside the slice by the assertion; disjoint and alive by the caller's word.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
-    }
-}
-
-/// Scratch of one thread: grows, never shrinks.
-#[derive(Default)]
-pub(crate) struct Scratch(Option<MmapMut>);
-
-impl Scratch {
-    /// `len` elements with whatever was there before.
-    pub(crate) fn u32(&mut self, len: usize) -> &mut [u32] {
-        let bytes = (len * 4).max(1).next_multiple_of(PAGE);
-        if self.0.as_ref().is_none_or(|map| map.len() < bytes) {
-            self.0 = None;
-        }
-        let map = self.0.get_or_insert_with(|| map(bytes));
-        // SAFETY: a map is page aligned, initialised and holds at least `len` 4-byte elements; every bit pattern is a u32.
-        unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), len) }
-    }
-
-    /// The same as floats.
-    pub(crate) fn f32(&mut self, len: usize) -> &mut [f32] {
-        let bits = self.u32(len);
-        // SAFETY: u32 and f32 have the same size and alignment, and every bit pattern is an f32.
-        unsafe { std::slice::from_raw_parts_mut(bits.as_mut_ptr().cast(), len) }
-    }
-}
-
-/// How near prefetched memory is to be brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Near {
-    /// For use right away.
-    First,
-    /// Into the second-level cache.
-    Second,
-}
-
-/// Asks for memory to be brought near.
-#[inline(always)]
-pub(crate) fn prefetch<T>(slice: &[T], near: Near) {
-    #[cfg(target_arch = "x86_64")]
-    for line in slice.chunks(LINE / size_of::<T>()) {
-        use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        let at = line.as_ptr().cast();
-        // SAFETY: part of x86-64; a prefetch touches no memory, whatever the address.
-        unsafe {
-            match near {
-                Near::First => _mm_prefetch::<_MM_HINT_T0>(at),
-                Near::Second => _mm_prefetch::<_MM_HINT_T1>(at),
-            }
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, near);
-}
-
-thread_local! {
-    static SCRATCH: RefCell<[Scratch; 4]> = RefCell::default();
-}
-
-/// Runs `f` with this thread's scratch. Not to be nested.
-pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [Scratch; 4]) -> R) -> R {
-    SCRATCH.with(|s| f(&mut s.borrow_mut()))
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use super::blocks::Block;
 use super::transform::{IN, Lanes, OUT, POINTS, b};
-use crate::Isa;
 use crate::arch::{LANES, PANEL};
-use crate::buffer::Scratch;
+use crate::isa::Isa;
 use crate::isa::per_isa;
-use crate::map::{Source, Window};
+use crate::memory::Scratch;
+use crate::value::{Source, Window};
 
 /// Where the inputs of a task lie: `[POINTS][channels][PANEL]`.
 ///

@@ -1,14 +1,13 @@
-//! Maps: read by convolutions with what is still to be done to them, nearest neighbours, joined channels.
+//! Maps: read by convolutions with what is still to be done to them, nearest neighbours.
 
-use crate::arch::Compute;
-use crate::buffer::{Near, prefetch};
-use crate::conv::conv3x3;
-use crate::float::Matrix;
+use super::padded::Padded;
+use super::panels::{Layout, Panels, write_step};
+use super::planes::Planes;
+use crate::arch::{Compute, PANEL};
+use crate::context::Context;
 use crate::isa::{Isa, per_isa};
-use crate::math::{Activation, activate, activate_inline};
-use crate::norm::GroupNorm;
-use crate::value::{Context, Padded, Planes};
-use crate::winograd;
+use crate::math::{Activation, activate_inline};
+use crate::memory::{Buffer, Near, prefetch};
 
 /// A map as a convolution is to read it: planes, and what is still to be done to their numbers on the way. So large
 /// maps need not be written, only to be read once.
@@ -24,35 +23,6 @@ pub struct Source<'a> {
     pub norm: Option<&'a GroupNorm>,
     /// Applied last.
     pub activation: Activation,
-}
-
-/// What the result of a convolution is added to.
-#[derive(Debug)]
-pub struct Residual {
-    /// What is there; the result takes its place.
-    pub planes: Planes,
-    /// Applied to it first.
-    pub activation: Activation,
-}
-
-impl Residual {
-    /// With the activation applied.
-    pub fn finish(mut self, ctx: &Context) -> Planes {
-        if self.activation != Activation::Identity {
-            self.planes
-                .for_each_channel(|_, row| activate(ctx.isa, row, self.activation));
-        }
-        self.planes
-    }
-}
-
-impl From<Planes> for Residual {
-    fn from(planes: Planes) -> Self {
-        Self {
-            planes,
-            activation: Activation::Identity,
-        }
-    }
 }
 
 impl<'a> Source<'a> {
@@ -74,33 +44,7 @@ impl<'a> Source<'a> {
 }
 
 impl Source<'_> {
-    /// 3x3 convolution of stride 1 with a rim of one: `W * x + b`, into a new map or added to `residual`.
-    ///
-    /// `w` is `[out, in * 9]`, as a file holds `[out, in, 3, 3]`. Large maps take Winograd's way in float32, whose
-    /// result is off by some 1e-6 of its norm; without AMX that is faster than plain products of bfloat16, so those are
-    /// formed for small maps only.
-    ///
-    /// # Panics
-    /// If the shapes do not agree.
-    pub fn conv3x3(
-        &self,
-        ctx: &Context,
-        w: Matrix<'_>,
-        bias: Option<&[f32]>,
-        residual: Option<Residual>,
-        compute: Compute,
-    ) -> Planes {
-        self.check();
-        assert_eq!(w.cols, self.planes.channels * 9, "inputs of a convolution");
-        if winograd::pays(ctx.isa, compute, self.planes.channels, self.size) {
-            winograd::conv3x3(ctx, self, w, bias, residual)
-        } else {
-            let residual = residual.map(|r| r.finish(ctx));
-            conv3x3(ctx, &self.padded(ctx, compute), w, bias, residual)
-        }
-    }
-
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let [height, width] = self.from;
         assert_eq!(self.planes.positions, height * width, "size of a map");
     }
@@ -214,12 +158,6 @@ impl Source<'_> {
     }
 }
 
-/// Whether [`Source::conv3x3`] reads a map of so many channels from its planes: then what is to be done to it is best
-/// left to be done on the way.
-pub fn reads_planes(ctx: &Context, compute: Compute, channels: usize, size: [usize; 2]) -> bool {
-    winograd::pays(ctx.isa, compute, channels, size)
-}
-
 /// A window of a map.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
@@ -255,27 +193,99 @@ fn double(isa, x: &[f32], out: &mut [f32]) {
 }
 }
 
+/// What group norm does to a channel: `x * scale + shift`.
+#[derive(Debug)]
+pub struct GroupNorm {
+    /// `[channels]`.
+    pub(crate) scale: Buffer,
+    pub(crate) shift: Buffer,
+}
+
+impl GroupNorm {
+    /// Normalises into a value.
+    pub fn planes(&self, ctx: &Context, x: &Planes, activation: Activation) -> Planes {
+        self.source(x, [1, x.positions], activation).planes(ctx)
+    }
+
+    /// Normalises when it is read.
+    pub fn source<'a>(
+        &'a self,
+        x: &'a Planes,
+        size: [usize; 2],
+        activation: Activation,
+    ) -> Source<'a> {
+        Source {
+            norm: Some(self),
+            activation,
+            ..Source::plain(x, size)
+        }
+    }
+
+    /// Normalises into the operand of a linear layer.
+    pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
+        Panels::build(
+            ctx,
+            x.channels,
+            x.positions,
+            compute,
+            |range, layout, panel| {
+                scale_panel(
+                    ctx.isa,
+                    x.data(),
+                    x.pitch,
+                    range.start,
+                    range.len(),
+                    self.scale.as_f32(),
+                    self.shift.as_f32(),
+                    panel,
+                    layout,
+                    compute,
+                );
+            },
+        )
+    }
+
+    /// Normalises into the operand of a 3x3 convolution.
+    pub fn padded(
+        &self,
+        ctx: &Context,
+        x: &Planes,
+        size: [usize; 2],
+        activation: Activation,
+        compute: Compute,
+    ) -> Padded {
+        self.source(x, size, activation).padded(ctx, compute)
+    }
+
+    /// Scale and shift of channel `c`.
+    pub(crate) fn channel(&self, c: usize) -> (f32, f32) {
+        (self.scale.as_f32()[c], self.shift.as_f32()[c])
+    }
+}
+
+per_isa! {
+fn scale_panel(
+    isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: &[f32], shift: &[f32], panel: &mut [u32],
+    layout: Layout, compute: Compute,
+) {
+    let per = compute.per_step();
+    for s in 0..compute.steps(scale.len()) {
+        let mut values = [[0f32; PANEL]; 2];
+        for i in 0..per.min(scale.len() - s * per) {
+            let c = s * per + i;
+            for (o, v) in values[i][..len].iter_mut().zip(&x[c * pitch + start..][..len]) {
+                *o = *v * scale[c] + shift[c];
+            }
+        }
+        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
+    }
+}
+}
+
 /// Nearest neighbour to an explicit size.
 ///
 /// # Panics
 /// If `x` is not a map of the size `from`.
 pub fn upsample_nearest(ctx: &Context, x: &Planes, from: [usize; 2], to: [usize; 2]) -> Planes {
     Source::upsampled(x, from, to).planes(ctx)
-}
-
-/// `a`'s channels, then `b`'s.
-///
-/// # Panics
-/// If they differ in positions.
-pub fn concat(ctx: &Context, a: &Planes, b: &Planes) -> Planes {
-    assert_eq!(a.positions, b.positions);
-    let mut out = Planes::take(ctx, a.channels + b.channels, a.positions);
-    out.for_each_channel(|c, row| {
-        row.copy_from_slice(if c < a.channels {
-            a.row(c)
-        } else {
-            b.row(c - a.channels)
-        });
-    });
-    out
 }

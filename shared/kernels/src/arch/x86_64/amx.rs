@@ -11,11 +11,11 @@
 //! The instructions have no stable intrinsics; they are written as assembly (Intel's manual, volume 2, "TDPBF16PS",
 //! "TILELOADD", "LDTILECFG").
 
-use super::{Aside, Kernels, LANES, MV, PANEL, Tile, TileFn};
+use super::half::f16_to_pairs;
+use crate::arch::tile::{Aside, Kernels, LANES, MV, PANEL, Tile, TileFn};
+use crate::isa::amx_is_available;
 use core::arch::asm;
-use core::arch::x86_64::__cpuid_count;
 use std::cell::Cell;
-use std::sync::OnceLock;
 
 /// Rows of a tile register.
 const ROWS: usize = 16;
@@ -24,7 +24,7 @@ const STEPS: usize = 16;
 
 const TILES: [TileFn; MV] = [bf16_amx::<1>, bf16_amx::<2>, bf16_amx::<3>, bf16_amx::<4>];
 
-pub(super) const BF16: Kernels = Kernels {
+pub(in crate::arch) const BF16: Kernels = Kernels {
     rows: 2 * ROWS,
     steps: STEPS,
     stretch: 160,
@@ -33,47 +33,6 @@ pub(super) const BF16: Kernels = Kernels {
     tiles: TILES,
     prepare: configure_thread,
 };
-
-/// Whether the CPU has AMX for bfloat16, and the system lets this process use it.
-pub(crate) fn is_available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| has_instructions() && may_use_tiles())
-}
-
-fn has_instructions() -> bool {
-    // Leaf 7 exists on every CPU with AVX-512, which is asked for first.
-    let features = __cpuid_count(7, 0).edx;
-    let (amx_bf16, amx_tile) = (1 << 22, 1 << 24);
-    features & (amx_bf16 | amx_tile) == amx_bf16 | amx_tile
-}
-
-/// Linux saves the tile registers of a process that asked for it only.
-#[cfg(target_os = "linux")]
-fn may_use_tiles() -> bool {
-    const SYS_ARCH_PRCTL: i64 = 158;
-    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
-    const XFEATURE_XTILEDATA: i64 = 18;
-    let result: i64;
-    // SAFETY: a system call that reads no memory of ours and changes nothing but the permission; it clobbers rcx and
-    // r11.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") SYS_ARCH_PRCTL => result,
-            in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") XFEATURE_XTILEDATA,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result == 0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn may_use_tiles() -> bool {
-    false
-}
 
 /// The offsets of a block that is alone.
 static ALONE: [u32; 2] = [0; 2];
@@ -104,7 +63,7 @@ fn configure_thread() {
     }
     CONFIGURED.with(|configured| {
         if !configured.replace(true) {
-            assert!(is_available());
+            assert!(amx_is_available());
             // SAFETY: the instruction is there and allowed, by the assertion, and reads 64 bytes.
             unsafe {
                 asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
@@ -209,7 +168,7 @@ unsafe fn widen(aside: &Aside, done: usize) {
                 ),
             )
         };
-        super::f16_to_pairs(from, to);
+        f16_to_pairs(from, to);
     }
 }
 

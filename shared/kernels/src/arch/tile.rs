@@ -1,0 +1,171 @@
+//! What a tile kernel is given, and what it asks for.
+//!
+//! A **tile** is some rows of weights ([`Kernels::rows`]) against up to [`MV`] vectors of [`LANES`] positions (tokens
+//! or pixels). Positions lie side by side in vector registers; a weight is broadcast, or lies in a tile register. One
+//! **step** of the inner dimension is four bytes a position and four bytes a weight row: one float, or two bfloat16
+//! whose products are added.
+
+/// Positions in a vector, on every instruction set (narrower registers take several).
+pub const LANES: usize = 16;
+/// Vectors in a tile.
+pub const MV: usize = 4;
+/// Positions in a panel: what a full tile covers.
+pub const PANEL: usize = LANES * MV;
+/// Weight rows of every tile but AMX's.
+pub const NR: usize = 6;
+
+/// The type in which products are formed. Sums are always float32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compute {
+    /// float32 times float32.
+    F32,
+    /// bfloat16 times bfloat16, two at a time; only where [`Isa::has_bf16`](crate::Isa::has_bf16).
+    Bf16,
+}
+
+impl Compute {
+    /// Numbers in a step.
+    pub const fn per_step(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+        }
+    }
+
+    /// Steps that `k` numbers take; an odd one is paired with zero.
+    pub const fn steps(self, k: usize) -> usize {
+        k.div_ceil(self.per_step())
+    }
+}
+
+/// Arguments of a tile kernel. Every pointer is to 4-byte elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    /// Steps of the inner dimension.
+    pub steps: usize,
+    /// First position of the tile at offset 0.
+    pub a: *const u32,
+    /// For each [`Kernels::steps`] steps, how many elements further their positions lie; then one more number, since some
+    /// kernels ask ahead for what comes after the last.
+    pub offsets: *const u32,
+    /// Elements from one of these steps to the next.
+    pub a_stride: usize,
+    /// Elements from one vector of a step to the next; only kernels of several steps take others than [`LANES`].
+    pub a_vector: usize,
+    /// First weight row, a step after the other.
+    pub w: *const u32,
+    /// Elements from one weight row to the next.
+    pub w_stride: usize,
+    /// Sums, `[rows][PANEL]`.
+    pub c: *mut f32,
+    /// Add to what is in `c` instead of overwriting it.
+    pub accumulate: bool,
+    /// What to do meanwhile, where [`Kernels::widens`].
+    pub aside: [Aside; 2],
+    /// What to ask for meanwhile: for the first-level cache, and for the second. Some kernels leave it.
+    pub fetch: [Fetch; 2],
+}
+
+/// Memory to be asked for, a piece with each step. The processor foresees long runs by itself; short ones have to be
+/// asked for, and all at once they would wait for each other.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "only kernels for x86-64 ask")
+)]
+pub struct Fetch {
+    pub(super) from: *const u8,
+    /// Bytes from one piece to the next.
+    pub(super) stride: usize,
+}
+
+impl Fetch {
+    /// Nothing: the same byte again and again.
+    pub const NONE: Self = Self {
+        from: &0,
+        stride: 0,
+    };
+
+    /// All of `memory` in so many steps.
+    pub(crate) fn new<T>(memory: &[T], steps: usize) -> Self {
+        if memory.is_empty() {
+            return Self::NONE;
+        }
+        Self {
+            from: memory.as_ptr().cast(),
+            stride: size_of_val(memory).div_ceil(steps),
+        }
+    }
+}
+
+/// float16 of a file to be widened to pairs of bfloat16, for a later tile: reading the file takes its time, and so do
+/// the products, but not the same units of the CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Aside {
+    /// The numbers.
+    pub from: *const u8,
+    /// Where they go.
+    pub to: *mut u32,
+    /// How many, in chunks of 64 bytes.
+    pub chunks: usize,
+    /// Bytes from here to what will be read soon.
+    pub ahead: usize,
+}
+
+impl Aside {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        from: core::ptr::null(),
+        to: core::ptr::null_mut(),
+        chunks: 0,
+        ahead: 0,
+    };
+}
+
+/// A tile kernel of one width.
+///
+/// # Safety
+/// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride + v * a_vector`, with `n` the kernel's
+/// steps, must be readable for [`LANES`] elements for each step `s` and vector `v`, `offsets` for `steps / n` elements, rounded up, and one, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
+/// instruction set, and the thread must have called [`Kernels::prepare_thread`]. With [`Kernels::widens`], `from` must be
+/// readable and `to` writable for the chunks of each [`Aside`].
+pub type TileFn = unsafe fn(&Tile);
+
+/// The tile kernels of an instruction set, and what they ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// Weight rows of a tile.
+    pub rows: usize,
+    /// Steps that a tile takes at a time; `offsets` has one for so many.
+    pub steps: usize,
+    /// Steps that a tile should be given at most, so that the rows stay in the first-level cache.
+    pub stretch: usize,
+    /// Whether rows should stay in the first-level cache while panels pass by, not panels while rows do.
+    pub rows_stay: bool,
+    /// Whether tiles do what [`Tile::aside`] says.
+    pub widens: bool,
+    /// For 1, 2, 3 and 4 vectors.
+    pub tiles: [TileFn; MV],
+    pub(super) prepare: fn(),
+}
+
+impl Kernels {
+    /// Makes this thread ready to run the kernels; costs nothing when it is.
+    #[inline]
+    pub fn prepare_thread(&self) {
+        (self.prepare)();
+    }
+
+    pub(super) const fn plain(tiles: [TileFn; MV]) -> Self {
+        const fn nothing() {}
+        Self {
+            rows: NR,
+            steps: 1,
+            stretch: usize::MAX,
+            rows_stay: false,
+            widens: false,
+            tiles,
+            prepare: nothing,
+        }
+    }
+}

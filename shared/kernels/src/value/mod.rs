@@ -1,0 +1,16 @@
+//! Values and operands: how numbers lie in memory.
+//!
+//! Everything is channel by channel, positions (tokens or pixels) side by side, so that every vector instruction
+//! works on sixteen positions and every reduction over channels is a plain sum of vectors.
+
+mod padded;
+mod panels;
+mod planes;
+mod source;
+
+pub use padded::Padded;
+pub use panels::Panels;
+pub(crate) use panels::{Layout, panel_range, write_step};
+pub use planes::{Planes, concat};
+pub(crate) use source::Window;
+pub use source::{GroupNorm, Source, upsample_nearest};

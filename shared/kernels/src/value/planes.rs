@@ -1,0 +1,141 @@
+//! Floats, channel by channel.
+
+use crate::arch::LANES;
+use crate::context::Context;
+use crate::memory::Buffer;
+use rayon::prelude::*;
+
+/// Elements from one row of positions to the next: an odd number of cache lines, so that a walk down the rows does
+/// not fall into one set of the cache.
+pub(crate) fn pitch(positions: usize) -> usize {
+    if positions == 1 {
+        1
+    } else {
+        (positions.div_ceil(LANES) | 1) * LANES
+    }
+}
+
+/// Floats `[channels, positions]`.
+#[derive(Debug)]
+pub struct Planes {
+    pub(crate) data: Buffer,
+    /// Rows.
+    pub channels: usize,
+    /// Numbers in a row that mean something.
+    pub positions: usize,
+    /// Elements from row to row.
+    pub pitch: usize,
+}
+
+impl Planes {
+    /// Room for a value; the contents are left over from earlier.
+    pub fn take(ctx: &Context, channels: usize, positions: usize) -> Self {
+        let pitch = pitch(positions);
+        Self {
+            data: ctx.pool.take(channels * pitch),
+            channels,
+            positions,
+            pitch,
+        }
+    }
+
+    /// From `[channels, positions]`.
+    ///
+    /// # Panics
+    /// If the length does not fit.
+    pub fn from_channels(ctx: &Context, data: &[f32], channels: usize, positions: usize) -> Self {
+        assert_eq!(data.len(), channels * positions);
+        let mut planes = Self::take(ctx, channels, positions);
+        for (c, row) in data.chunks_exact(positions).enumerate() {
+            planes.row_mut(c).copy_from_slice(row);
+        }
+        planes
+    }
+
+    /// From `[positions, channels]`.
+    ///
+    /// # Panics
+    /// If the length does not fit.
+    pub fn from_tokens(ctx: &Context, data: &[f32], positions: usize, channels: usize) -> Self {
+        assert_eq!(data.len(), channels * positions);
+        let mut planes = Self::take(ctx, channels, positions);
+        for c in 0..channels {
+            for (p, v) in planes.row_mut(c).iter_mut().enumerate() {
+                *v = data[p * channels + c];
+            }
+        }
+        planes
+    }
+
+    /// As `[channels, positions]`.
+    pub fn to_channels(&self) -> Vec<f32> {
+        (0..self.channels)
+            .flat_map(|c| self.row(c).iter().copied())
+            .collect()
+    }
+
+    /// As `[positions, channels]`.
+    pub fn to_tokens(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.channels * self.positions];
+        for c in 0..self.channels {
+            for (p, v) in self.row(c).iter().enumerate() {
+                out[p * self.channels + c] = *v;
+            }
+        }
+        out
+    }
+
+    /// A copy.
+    #[must_use]
+    pub fn copy(&self, ctx: &Context) -> Self {
+        let mut out = Self::take(ctx, self.channels, self.positions);
+        out.for_each_channel(|c, row| row.copy_from_slice(self.row(c)));
+        out
+    }
+
+    /// Changes every channel: `f(channel, numbers)`.
+    pub fn for_each_channel(&mut self, f: impl Fn(usize, &mut [f32]) + Sync) {
+        let (pitch, positions) = (self.pitch, self.positions);
+        self.data_mut()
+            .par_chunks_mut(pitch)
+            .enumerate()
+            .for_each(|(c, row)| f(c, &mut row[..positions]));
+    }
+
+    /// One channel.
+    pub fn row(&self, c: usize) -> &[f32] {
+        &self.data.as_f32()[c * self.pitch..][..self.positions]
+    }
+
+    /// One channel, to write.
+    pub fn row_mut(&mut self, c: usize) -> &mut [f32] {
+        &mut self.data.as_f32_mut()[c * self.pitch..][..self.positions]
+    }
+
+    /// Everything, rows at `pitch`, the gaps between them included.
+    pub fn data(&self) -> &[f32] {
+        self.data.as_f32()
+    }
+
+    /// The same, to write.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        self.data.as_f32_mut()
+    }
+}
+
+/// `a`'s channels, then `b`'s.
+///
+/// # Panics
+/// If they differ in positions.
+pub fn concat(ctx: &Context, a: &Planes, b: &Planes) -> Planes {
+    assert_eq!(a.positions, b.positions);
+    let mut out = Planes::take(ctx, a.channels + b.channels, a.positions);
+    out.for_each_channel(|c, row| {
+        row.copy_from_slice(if c < a.channels {
+            a.row(c)
+        } else {
+            b.row(c - a.channels)
+        });
+    });
+    out
+}
