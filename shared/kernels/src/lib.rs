@@ -28,5 +28,5 @@ pub use linear::{Left, linear, linear_add, linear_geglu, linear_panels, linear_v
 pub use math::{Activation, activate, add, soft_clamp};
 pub use memory::{Buffer, Pool};
 pub use norm::layer_norm;
-pub use value::{GroupNorm, Padded, Panels, Planes, Source, concat, upsample_nearest};
+pub use value::{GroupNorm, Padded, Panels, Planes, Source, concat};
 pub use weight::{Float, Matrix, to_f32};

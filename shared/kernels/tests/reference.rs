@@ -2,8 +2,8 @@
 
 use half::{bf16, f16};
 use turbo_kernels::{
-    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Padded, Panels,
-    Planes, Source, Window, arch, reference,
+    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
+    Source, Window, arch, reference,
 };
 
 struct Random(u64);
@@ -233,7 +233,7 @@ fn convolutions() {
                 let file = bytes(&weights, float);
                 let matrix = Matrix::new(&file, float, n, c * 9);
                 let expected = reference::conv2d(&x, [c, h, w], &weights, Some(&b), same);
-                let padded = Padded::pack(&ctx, &planes, h, w, compute);
+                let padded = Source::plain(&planes, [h, w]).padded(&ctx, compute);
                 assert_eq!(padded.unpack(&ctx).to_channels(), x, "{what}");
                 let ours = turbo_kernels::conv3x3(&ctx, &padded, matrix, Some(&b), None);
                 close(&ours.to_channels(), &expected, 2e-6, &what);
@@ -312,11 +312,13 @@ fn upsampling_packs_the_nearest_pixel() {
                 .collect();
             let planes = Planes::from_channels(&ctx, &x, c, from[0] * from[1]);
             assert_eq!(
-                turbo_kernels::upsample_nearest(&ctx, &planes, from, to).to_channels(),
+                Source::upsampled(&planes, from, to)
+                    .planes(&ctx)
+                    .to_channels(),
                 large
             );
             let file = bytes(&weights, Float::F16);
-            let packed = Padded::pack_upsampled(&ctx, &planes, from, to, compute);
+            let packed = Source::upsampled(&planes, from, to).padded(&ctx, compute);
             let ours = turbo_kernels::conv3x3(
                 &ctx,
                 &packed,

@@ -13,4 +13,4 @@ pub use panels::Panels;
 pub(crate) use panels::{Layout, panel_range, write_step};
 pub use planes::{Planes, concat};
 pub(crate) use source::Window;
-pub use source::{GroupNorm, Source, upsample_nearest};
+pub use source::{GroupNorm, Source};

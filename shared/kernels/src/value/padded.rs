@@ -2,7 +2,6 @@
 
 use super::panels::unpack_row;
 use super::planes::Planes;
-use super::source::Source;
 use crate::arch::{Compute, LANES, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
@@ -142,30 +141,6 @@ impl Padded {
     /// Positions of the run.
     pub(crate) fn positions(&self) -> usize {
         self.height * self.steps().down
-    }
-
-    ///
-    /// # Panics
-    /// If `x` is not a map of that size.
-    pub fn pack(ctx: &Context, x: &Planes, height: usize, width: usize, compute: Compute) -> Self {
-        assert_eq!(x.positions, height * width);
-        Self::build(ctx, [x.channels, height, width], compute, |c, out| {
-            out.copy_from_slice(x.row(c));
-        })
-    }
-
-    /// Packs floats, each pixel drawn from its nearest: source = floor(destination * in / out).
-    ///
-    /// # Panics
-    /// If `x` is not a map of the size `from`.
-    pub fn pack_upsampled(
-        ctx: &Context,
-        x: &Planes,
-        from: [usize; 2],
-        to: [usize; 2],
-        compute: Compute,
-    ) -> Self {
-        Source::upsampled(x, from, to).padded(ctx, compute)
     }
 
     /// The floats that were packed, as far as the type of products kept them.

@@ -281,11 +281,3 @@ fn scale_panel(
     }
 }
 }
-
-/// Nearest neighbour to an explicit size.
-///
-/// # Panics
-/// If `x` is not a map of the size `from`.
-pub fn upsample_nearest(ctx: &Context, x: &Planes, from: [usize; 2], to: [usize; 2]) -> Planes {
-    Source::upsampled(x, from, to).planes(ctx)
-}

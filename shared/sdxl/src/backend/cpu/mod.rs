@@ -684,13 +684,8 @@ impl Backend for Cpu {
             return Ok(self.pending(x, [height, width], None, IDENTITY));
         }
         let planes = self.planes(x);
-        let out = Padded::pack_upsampled(
-            &self.ctx,
-            &planes,
-            [x.height, x.width],
-            [height, width],
-            self.compute,
-        );
+        let source = Source::upsampled(&planes, [x.height, x.width], [height, width]);
+        let out = source.padded(&self.ctx, self.compute);
         Ok(CpuTensor {
             form: self.forms.share(Form::Padded(out)),
             height,
