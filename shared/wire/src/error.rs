@@ -281,6 +281,26 @@ pub enum Error {
         /// The one that is not.
         missing: &'static str,
     },
+    /// A tensor of a picture is there without the one that it goes with.
+    #[error("tensor {present:?} is there without {missing:?}, which it goes with")]
+    Companion {
+        /// The one that is there.
+        present: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
+    /// A tensor of a picture does not fit the picture's.
+    #[error("tensor {tensor:?}: expected shape {expected:?} to go with {other:?}, found {found:?}")]
+    PictureShape {
+        /// The tensor.
+        tensor: &'static str,
+        /// The tensor it is held against.
+        other: &'static str,
+        /// What would fit that one.
+        expected: Vec<usize>,
+        /// This one's.
+        found: Vec<usize>,
+    },
 
     /// A body to be written lacks a tensor of its header.
     #[error("body: tensor {tensor:?} of the header is missing")]

@@ -6,14 +6,15 @@ use std::str::FromStr;
 use safetensors::Dtype;
 
 use crate::error::{clip, list};
-use crate::{Error, TensorSpec};
+use crate::{Error, TensorSpec, picture};
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// What SDXL's text encoders make of a prompt: `prompt_embeds` `[B,T,D]` and
     /// `pooled_prompt_embeds` `[B,P]`, and perhaps `negative_prompt_embeds` and
-    /// `negative_pooled_prompt_embeds` of the same shapes. F32, F16 or BF16.
+    /// `negative_pooled_prompt_embeds` of the same shapes; and perhaps a picture to start from: `image_mean`
+    /// `[B,4,h,w]`, `image_logvar`, `mask` and the other tensors of PROTOCOL.md. F32, F16 or BF16.
     TextEmbeddings,
     /// `latents` `[B,4,h,w]` in the U-Net's scale. F32, F16 or BF16.
     Latents,
@@ -113,7 +114,7 @@ pub(crate) fn hint(expected: Kind, found: Kind) -> &'static str {
     }
 }
 
-fn find<'a>(tensors: &'a [TensorSpec], name: &str) -> Option<&'a TensorSpec> {
+pub(crate) fn find<'a>(tensors: &'a [TensorSpec], name: &str) -> Option<&'a TensorSpec> {
     tensors.iter().find(|tensor| tensor.name == name)
 }
 
@@ -129,7 +130,7 @@ fn need<'a>(
     })
 }
 
-fn check_float(tensor: &TensorSpec, name: &'static str) -> Result<(), Error> {
+pub(crate) fn check_float(tensor: &TensorSpec, name: &'static str) -> Result<(), Error> {
     match tensor.dtype {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
         found => Err(Error::TensorDtype {
@@ -141,7 +142,7 @@ fn check_float(tensor: &TensorSpec, name: &'static str) -> Result<(), Error> {
 }
 
 /// Rank, fixed dimensions (`None` is any) and emptiness.
-fn check_shape(
+pub(crate) fn check_shape(
     tensor: &TensorSpec,
     name: &'static str,
     expected: &'static str,
@@ -204,6 +205,7 @@ fn check_text_embeddings(tensors: &[TensorSpec]) -> Result<usize, Error> {
             });
         }
     }
+    picture::check(tensors, embeds.shape[0])?;
     Ok(embeds.shape[0])
 }
 

@@ -36,6 +36,7 @@ mod json;
 pub mod keys;
 mod kind;
 mod limits;
+mod picture;
 mod read;
 mod write;
 
@@ -44,6 +45,9 @@ pub mod names {
     pub use crate::kind::{
         IMAGE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS,
         POOLED_PROMPT_EMBEDS, PROMPT_EMBEDS,
+    };
+    pub use crate::picture::{
+        IMAGE_LOGVAR, IMAGE_MEAN, MASK, MASKED_IMAGE_LOGVAR, MASKED_IMAGE_MEAN,
     };
 }
 

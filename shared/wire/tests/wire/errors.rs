@@ -11,7 +11,7 @@ use crate::support::{latents_json, raw, read_all};
 
 /// The number of variants, and a number for each. No wildcard: a new variant does not compile
 /// until it is named here, and the test fails until it is provoked.
-const VARIANTS: usize = 34;
+const VARIANTS: usize = 36;
 
 fn number(error: &Error) -> usize {
     match error {
@@ -49,6 +49,8 @@ fn number(error: &Error) -> usize {
         Error::BodyExtra { .. } => 31,
         Error::BodySize { .. } => 32,
         Error::Order(_) => 33,
+        Error::Companion { .. } => 34,
+        Error::PictureShape { .. } => 35,
     }
 }
 
@@ -307,6 +309,46 @@ fn cases() -> Vec<(Error, &'static str)> {
             ]),
             "tensor \"negative_pooled_prompt_embeds\" is there without \"negative_prompt_embeds\" \
              (give both or none)",
+        ),
+        (
+            embeddings(&[embeds, pooled, ("image_logvar", F, &[2, 4, 8, 8])]),
+            "tensor \"image_logvar\" is there without \"image_mean\", which it goes with",
+        ),
+        (
+            embeddings(&[
+                embeds,
+                pooled,
+                ("image_mean", F, &[2, 4, 8, 8]),
+                ("masked_image_mean", F, &[2, 4, 8, 8]),
+            ]),
+            "tensor \"masked_image_mean\" is there without \"mask\", which it goes with",
+        ),
+        (
+            embeddings(&[embeds, pooled, ("image_mean", F, &[1, 4, 8, 8])]),
+            "tensor \"image_mean\": expected batch size 2 as in \"prompt_embeds\", found 1",
+        ),
+        (
+            embeddings(&[embeds, pooled, ("image_mean", F, &[2, 3, 8, 8])]),
+            "tensor \"image_mean\": expected shape [B,4,h,w], each at least 1, found [2, 3, 8, 8]",
+        ),
+        (
+            embeddings(&[
+                embeds,
+                pooled,
+                ("image_mean", F, &[2, 4, 8, 6]),
+                ("mask", F, &[2, 1, 64, 48]),
+            ]),
+            "tensor \"mask\": expected shape [2, 1, 8, 6] to go with \"image_mean\", found \
+             [2, 1, 64, 48]",
+        ),
+        (
+            embeddings(&[
+                embeds,
+                pooled,
+                ("image_mean", F, &[2, 4, 8, 8]),
+                ("image_logvar", Dtype::U8, &[2, 4, 8, 8]),
+            ]),
+            "tensor \"image_logvar\": expected F32, F16 or BF16, found U8",
         ),
         (
             Frame::new(latents.clone(), &[]).expect_err("empty"),
