@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use turbo_cli::{
-    Console, Context, Error, FrameReport, InputArgs, ModelArgs, OnError, OutputArgs, Result, Unit,
+    Console, Context, Error, FrameReport, InputArgs, OnError, OutputArgs, Result, Unit,
 };
 
 /// Copies its input
@@ -18,8 +18,6 @@ struct Args {
     input: InputArgs,
     #[command(flatten)]
     output: OutputArgs,
-    #[command(flatten)]
-    model: ModelArgs,
 
     /// What to do with an input that cannot be read
     #[arg(long, value_enum, default_value_t)]
@@ -40,9 +38,6 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "what turbo_cli::main calls")]
 fn run(args: Args, console: &Console) -> Result<()> {
-    if args.model.device.feature().is_some() {
-        return Err(args.model.device.unsupported(console.tool()));
-    }
     assert!(!args.panic, "as asked");
     let mut output = args.output.open("bytes")?;
     let bar = console.bar("copy", None, Unit::Bytes);

@@ -3,10 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod autoencoder;
 mod emit;
-mod networks;
+mod model_args;
+mod slot;
 mod stage;
 
+pub use autoencoder::{Vae, VaeChoice};
 pub use emit::{Body, Computed, Emitter};
-pub use networks::{Networks, Slot, locate};
+pub use model_args::{DEFAULT_MODEL, DType, Device, MODEL_VARIABLE, ModelArgs};
+pub use slot::{Networks, Slot, locate};
 pub use stage::{Out, Planned, Stage, StreamArgs, run};

@@ -4,14 +4,13 @@
 // Doc comments of arguments are help texts, in which backticks would show.
 #![allow(clippy::doc_markdown)]
 
-mod vae;
-
 use clap::Parser;
-use turbo_cli::{Console, Error, ModelArgs, Result};
+use turbo_cli::{Console, Error, Result};
 use turbo_sdxl::{expect_finite, image_processor::postprocess};
-use turbo_stage::{Computed, Networks, Out, Planned, Slot, Stage, StreamArgs};
+use turbo_stage::{
+    Computed, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, Vae, VaeChoice,
+};
 use turbo_wire::{Dtype, Frame, Header, Kind, keys, names};
-use vae::{Vae, VaeChoice};
 
 /// Turn latents into images, for to-png
 ///

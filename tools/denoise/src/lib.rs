@@ -15,9 +15,9 @@ pub use settings::{Flags, Pair};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use trace::{Picture, Trace};
-use turbo_cli::{Console, Error, ModelArgs, Result};
+use turbo_cli::{Console, Error, Result};
 use turbo_sdxl::expect_finite;
-use turbo_stage::{Computed, Networks, Out, Planned, Slot, Stage, StreamArgs};
+use turbo_stage::{Computed, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs};
 use turbo_wire::{Frame, Header, Kind, f32_bytes, keys, names};
 
 /// Turn text embeddings into latents, for decode-latents

@@ -22,8 +22,8 @@ use records::Records;
 use skip::Existing;
 use std::path::PathBuf;
 use tool::{Planned, Tool};
-use turbo_cli::{Console, ModelArgs, OnError, OutputArgs, Result};
-use turbo_stage::{Emitter, Networks, Slot};
+use turbo_cli::{Console, OnError, OutputArgs, Result};
+use turbo_stage::{Emitter, ModelArgs, Networks, Slot};
 
 /// Turn prompts into text embeddings, for denoise
 ///

@@ -1,7 +1,8 @@
 //! Opening networks.
 
+use crate::{ModelArgs, model_args};
 use std::time::{Duration, Instant};
-use turbo_cli::{Console, ModelArgs, Result};
+use turbo_cli::{Console, Result};
 use turbo_sdxl::{DType, Device};
 use turbo_weights::{EmbeddedFiles, LocateOptions, Model};
 
@@ -21,17 +22,17 @@ impl Networks {
     /// A device that this build does not have.
     pub fn new(args: &ModelArgs, console: &Console) -> Result<Self> {
         let device = match args.device {
-            turbo_cli::Device::Cpu => Device::Cpu {
+            model_args::Device::Cpu => Device::Cpu {
                 threads: args.threads.map_or(0, Into::into),
             },
-            turbo_cli::Device::CandleCpu => Device::CandleCpu,
+            model_args::Device::CandleCpu => Device::CandleCpu,
             other => return Err(other.unsupported(console.tool())),
         };
         let dtype = match args.dtype {
-            turbo_cli::DType::Auto => DType::Auto,
-            turbo_cli::DType::F32 => DType::F32,
-            turbo_cli::DType::Bf16 => DType::BF16,
-            turbo_cli::DType::F16 => DType::F16,
+            model_args::DType::Auto => DType::Auto,
+            model_args::DType::F32 => DType::F32,
+            model_args::DType::Bf16 => DType::BF16,
+            model_args::DType::F16 => DType::F16,
         };
         Ok(Self { device, dtype })
     }

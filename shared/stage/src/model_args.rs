@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-use crate::Error;
+use turbo_cli::Error;
 
 /// The model where nothing names another.
 pub const DEFAULT_MODEL: &str = "stabilityai/sdxl-turbo";

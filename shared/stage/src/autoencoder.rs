@@ -1,9 +1,9 @@
 //! Which decoder, and where it lies.
 
+use crate::{Networks, locate};
 use std::path::Path;
 use turbo_cli::Result;
 use turbo_sdxl::{VaeDecoder, open_vae_decoder};
-use turbo_stage::{Networks, locate};
 use turbo_weights::{Autoencoder, LocateOptions, VaeClass, locate_vae};
 
 /// Where TAESDXL is published.
@@ -11,30 +11,35 @@ const TAESDXL: &str = "madebyollin/taesdxl";
 
 /// What is to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VaeChoice {
+pub struct VaeChoice {
     /// `full`, `tiny`, a path or a hub id.
-    pub(crate) vae: String,
+    pub vae: String,
     /// The checkpoint, for `full`.
-    pub(crate) model: String,
+    pub model: String,
 }
 
 impl VaeChoice {
-    pub(crate) const FULL: &'static str = "full";
+    /// The checkpoint's own.
+    pub const FULL: &'static str = "full";
     const TINY: &'static str = "tiny";
 }
 
 /// An open decoder.
-pub(crate) struct Vae {
-    pub(crate) decoder: Box<dyn VaeDecoder>,
+pub struct Vae {
+    /// The network.
+    pub decoder: Box<dyn VaeDecoder>,
     /// What the checkpoint is called in a stream, if it was used.
-    pub(crate) model: Option<String>,
+    pub model: Option<String>,
     /// What the decoder is called in a stream, if it is not the checkpoint's.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
 }
 
 impl Vae {
     /// Opens a decoder, and lets its weights be read ahead.
-    pub(crate) fn open(networks: &Networks, choice: &VaeChoice) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It is not there, or damaged.
+    pub fn open(networks: &Networks, choice: &VaeChoice) -> Result<Self> {
         match &choice.vae[..] {
             VaeChoice::FULL => Self::of_model(networks, choice, None),
             VaeChoice::TINY => match find(TAESDXL) {
