@@ -212,7 +212,7 @@ pub enum Error {
         found: String,
     },
     /// A frame of another kind than the one this place in the pipe takes.
-    #[error("expected kind \"{expected}\", found \"{found}\" ({})", crate::kind::hint(*expected, *found))]
+    #[error("expected kind \"{expected}\", found \"{found}\" ({})", hint(*expected, *found))]
     WrongKind {
         /// What [`FrameReader::expect`](crate::FrameReader::expect) asked for.
         expected: Kind,
@@ -383,28 +383,18 @@ fn foreign(looks_like: Option<&str>) -> String {
     })
 }
 
-/// Longest piece of a stream's own text that a message repeats.
-const CLIP: usize = 80;
-
-/// Cuts a text from the stream to a length fit for a message.
-pub(crate) fn clip(text: &str) -> String {
-    match text.char_indices().nth(CLIP) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}...", &text[..end]),
+/// What probably led to one kind where another was expected.
+fn hint(expected: Kind, found: Kind) -> &'static str {
+    match (expected, found) {
+        (Kind::TextEmbeddings, Kind::Latents) => "is denoise in the pipe twice?",
+        (Kind::Latents, Kind::Image) => "is decode-latents in the pipe twice?",
+        (Kind::Latents, Kind::TextEmbeddings) => "is denoise missing from the pipe?",
+        (Kind::Image, Kind::Latents) => "is decode-latents missing from the pipe?",
+        (Kind::Image, Kind::TextEmbeddings) => {
+            "are denoise and decode-latents missing from the pipe?"
+        }
+        (Kind::TextEmbeddings, Kind::Image) => "is the pipe in the right order?",
+        // The same kind twice is never reported.
+        _ => "see PROTOCOL.md, Kinds",
     }
-}
-
-/// Names of a frame's tensors for a message, quoted and cut.
-pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
-    let mut names: Vec<String> = names.map(|name| format!("{:?}", clip(name))).collect();
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    if names.len() > SHOWN {
-        let more = names.len() - SHOWN;
-        names.truncate(SHOWN);
-        names.push(format!("{more} more"));
-    }
-    names.join(", ")
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
-use crate::error::clip;
 use crate::json::{METADATA, RawHeader};
 use crate::kind::{
     IMAGE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS, POOLED_PROMPT_EMBEDS,
     PROMPT_EMBEDS,
 };
+use crate::quote::clip;
 use crate::{Error, Kind, Limits, Result, VERSION, keys};
 
 /// What travels with a frame beside its tensors, sorted by key so that equal headers are equal

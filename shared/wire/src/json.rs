@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use crate::error::clip;
+use crate::quote::clip;
 use crate::{Error, Metadata};
 
 /// The key under which safetensors keeps the metadata.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use safetensors::Dtype;
 
-use crate::error::{clip, list};
+use crate::quote::{clip, list};
 use crate::{Error, TensorSpec, picture};
 
 /// What a frame holds.
@@ -95,22 +95,6 @@ impl FromStr for Kind {
             .into_iter()
             .find(|kind| kind.as_str() == name)
             .ok_or_else(|| Error::UnknownKind { found: clip(name) })
-    }
-}
-
-/// What probably led to one kind where another was expected.
-pub(crate) fn hint(expected: Kind, found: Kind) -> &'static str {
-    match (expected, found) {
-        (Kind::TextEmbeddings, Kind::Latents) => "is denoise in the pipe twice?",
-        (Kind::Latents, Kind::Image) => "is decode-latents in the pipe twice?",
-        (Kind::Latents, Kind::TextEmbeddings) => "is denoise missing from the pipe?",
-        (Kind::Image, Kind::Latents) => "is decode-latents missing from the pipe?",
-        (Kind::Image, Kind::TextEmbeddings) => {
-            "are denoise and decode-latents missing from the pipe?"
-        }
-        (Kind::TextEmbeddings, Kind::Image) => "is the pipe in the right order?",
-        // The same kind twice is never reported.
-        _ => "see PROTOCOL.md, Kinds",
     }
 }
 

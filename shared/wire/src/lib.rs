@@ -37,6 +37,7 @@ pub mod keys;
 mod kind;
 mod limits;
 mod picture;
+mod quote;
 mod read;
 mod write;
 

@@ -64,7 +64,7 @@ impl Limits {
         for tensor in tensors {
             if tensor.name.len() > self.name_bytes {
                 return Err(Error::NameTooLong {
-                    tensor: crate::error::clip(&tensor.name),
+                    tensor: crate::quote::clip(&tensor.name),
                     found: tensor.name.len(),
                     limit: self.name_bytes,
                 });
