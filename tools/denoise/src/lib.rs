@@ -4,12 +4,14 @@
 // Doc comments of arguments are help texts, in which backticks would show.
 #![allow(clippy::doc_markdown)]
 
+mod conditions;
 mod pipeline;
 mod settings;
 mod trace;
 
 use clap::Parser;
-use pipeline::{Conditions, Pipeline};
+use conditions::Conditions;
+use pipeline::Pipeline;
 use settings::Settings;
 pub use settings::{Flags, Pair};
 use std::path::PathBuf;

@@ -1,12 +1,13 @@
 //! The denoising loop of diffusers' `StableDiffusionXLPipeline`.
 
+use crate::conditions::{Embeds, Row};
 use crate::settings::Settings;
 use turbo_cli::{Error, Result};
 use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Part;
-use turbo_wire::{Frame, Header, names};
+use turbo_wire::{Header, names};
 
 /// Pixels to a latent pixel, in each direction: the protocol's.
 const SCALE_FACTOR: usize = 8;
@@ -184,85 +185,5 @@ impl Step<'_> {
     pub(crate) fn pred_original_sample(&self) -> Vec<f32> {
         self.scheduler
             .pred_original_sample(self.noise_pred, self.index, self.sample)
-    }
-}
-
-/// A frame's embeddings, as `f32`.
-pub(crate) struct Conditions {
-    tokens: usize,
-    positive: [Vec<f32>; 2],
-    negative: Option<[Vec<f32>; 2]>,
-    batch: usize,
-}
-
-/// One row's embeddings.
-pub(crate) struct Row<'a> {
-    tokens: usize,
-    positive: Embeds<'a>,
-    negative: Option<Embeds<'a>>,
-}
-
-struct Embeds<'a> {
-    prompt: &'a [f32],
-    pooled: &'a [f32],
-}
-
-impl Conditions {
-    /// Reads a frame; the negative pair only if there is `guidance`, zeros where there is none.
-    pub(crate) fn read(frame: &Frame, guidance: bool) -> Result<Self> {
-        let read = |name| {
-            let values = frame.to_f32(name).ok_or_else(|| {
-                Error::new(format_args!("tensor {name:?}: expected f32, f16 or bf16"))
-            })?;
-            turbo_sdxl::expect_finite(name, &values)?;
-            Ok::<_, Error>(values)
-        };
-        let positive = [
-            read(names::PROMPT_EMBEDS)?,
-            read(names::POOLED_PROMPT_EMBEDS)?,
-        ];
-        let negative = if !guidance {
-            None
-        } else if frame.header.tensor(names::NEGATIVE_PROMPT_EMBEDS).is_some() {
-            Some([
-                read(names::NEGATIVE_PROMPT_EMBEDS)?,
-                read(names::NEGATIVE_POOLED_PROMPT_EMBEDS)?,
-            ])
-        } else {
-            Some([0, 1].map(|i: usize| vec![0.0; positive[i].len()]))
-        };
-        let tokens = frame
-            .header
-            .tensor(names::PROMPT_EMBEDS)
-            .map_or(0, |tensor| tensor.shape[1]);
-        Ok(Self {
-            tokens,
-            positive,
-            negative,
-            batch: frame.header.batch(),
-        })
-    }
-
-    /// One row's part.
-    pub(crate) fn row(&self, row: usize) -> Row<'_> {
-        Row {
-            tokens: self.tokens,
-            positive: self.embeds(&self.positive, row),
-            negative: self
-                .negative
-                .as_ref()
-                .map(|negative| self.embeds(negative, row)),
-        }
-    }
-
-    fn embeds<'a>(&self, [prompt, pooled]: &'a [Vec<f32>; 2], row: usize) -> Embeds<'a> {
-        let part = |values: &'a [f32]| {
-            let len = values.len() / self.batch;
-            &values[row * len..(row + 1) * len]
-        };
-        Embeds {
-            prompt: part(prompt),
-            pooled: part(pooled),
-        }
     }
 }
