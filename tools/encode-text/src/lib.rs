@@ -8,18 +8,14 @@ mod cache;
 pub mod clip_tokenizer;
 mod embeddings;
 mod encoder;
-mod lines;
-mod record;
 mod records;
-mod skip;
 mod tool;
 
 pub use cache::CacheArgs;
 
 use cache::Cache;
 use clap::Parser;
-use records::Records;
-use skip::Existing;
+use records::{Existing, Records};
 use std::path::PathBuf;
 use tool::{Planned, Tool};
 use turbo_cli::{Console, OnError, OutputArgs, Result};

@@ -1,7 +1,13 @@
 //! Where records come from.
 
-use crate::lines::{Lines, MAX_BYTES, too_long};
-use crate::record::Record;
+mod lines;
+mod record;
+mod skip;
+
+pub(crate) use record::Record;
+pub(crate) use skip::Existing;
+
+use lines::{Lines, MAX_BYTES, too_long};
 use std::path::{Path, PathBuf};
 use turbo_cli::{Input, Result, Source};
 

@@ -1,6 +1,6 @@
 //! Records whose pictures are there already.
 
-use crate::record::Record;
+use super::record::Record;
 use turbo_cli::{Names, Pattern, Result};
 use turbo_wire::keys;
 
