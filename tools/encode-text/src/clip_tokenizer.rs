@@ -3,6 +3,7 @@
 //! transformers: `models/clip/tokenization_clip.py`. Built from `vocab.json` and `merges.txt`, as the checkpoint has
 //! no `tokenizer.json`, and those that other repositories have treat `!` in another way (see [`ClipTokenizer::new`]).
 
+use crate::weighted::Token;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,9 @@ use turbo_weights::TokenizerFiles;
 /// What a text is split into before pieces are made: special tokens, contractions, words, single digits, the rest.
 const PIECES: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// What the last piece of a word ends with.
+const END_OF_WORD: &str = "</w>";
 
 /// Why a tokenizer could not be built, or a text not be tokenized.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +116,7 @@ impl ClipTokenizer {
                 merges(&files.merges)?,
             )
             .unk_token(special.unk.content.clone())
-            .end_of_word_suffix("</w>".to_owned())
+            .end_of_word_suffix(END_OF_WORD.to_owned())
             .build()
             .map_err(Error::Tokenizers)?;
         let mut tokenizer = Tokenizer::new(bpe);
@@ -154,6 +158,41 @@ impl ClipTokenizer {
         self.length
     }
 
+    /// How many of them a text's own tokens may be (75 for SDXL).
+    pub fn room(&self) -> usize {
+        self.length.saturating_sub(2)
+    }
+
+    /// The tokens of a text, without start of text, end of text, padding and limit. A special token is a word.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizers`].
+    pub fn tokens(&self, text: &str) -> Result<Vec<Token>, Error> {
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(Error::Tokenizers)?;
+        let added = self.tokenizer.get_added_vocabulary().get_vocab();
+        let tokens = encoding.get_ids().iter().zip(encoding.get_tokens());
+        Ok(tokens
+            .map(|(&id, token)| Token {
+                id,
+                ends_word: token.ends_with(END_OF_WORD) || added.contains_key(token),
+            })
+            .collect())
+    }
+
+    /// A chunk's ids, ready for a text encoder: start of text, these, end of text, padding.
+    #[must_use]
+    pub fn framed(&self, content: &[u32]) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(self.length);
+        ids.push(self.bos);
+        ids.extend_from_slice(content);
+        ids.push(self.eos);
+        ids.resize(self.length, self.pad);
+        ids
+    }
+
     /// Tokenizes a prompt. What is too long is cut, and the last id is then still end of text.
     ///
     /// # Errors
@@ -164,7 +203,7 @@ impl ClipTokenizer {
             .encode(prompt, false)
             .map_err(Error::Tokenizers)?;
         let content = encoding.get_ids();
-        let room = self.length.saturating_sub(2);
+        let room = self.room();
         let kept = content.len().min(room);
         let truncated = encoding.get_offsets().get(room).map(|&(start, _)| {
             // An offset may lie inside a character that became several pieces.
@@ -174,11 +213,7 @@ impl ClipTokenizer {
                 .unwrap_or(0);
             prompt[start..].to_owned()
         });
-        let mut ids = Vec::with_capacity(self.length);
-        ids.push(self.bos);
-        ids.extend_from_slice(&content[..kept]);
-        ids.push(self.eos);
-        ids.resize(self.length, self.pad);
+        let ids = self.framed(&content[..kept]);
         Ok(TokenIds { ids, truncated })
     }
 }

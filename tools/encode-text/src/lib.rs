@@ -10,6 +10,7 @@ mod embeddings;
 mod encoder;
 mod records;
 mod tool;
+pub mod weighted;
 
 pub use cache::CacheArgs;
 

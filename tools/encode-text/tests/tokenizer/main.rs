@@ -6,6 +6,8 @@ use std::path::Path;
 use turbo_testkit::{golden, golden_cases, shared_dir};
 use turbo_weights::TokenizerFiles;
 
+mod weighted;
+
 fn files(folder: &Path) -> TokenizerFiles {
     let text = |name: &str| {
         let path = folder.join(name);
@@ -27,7 +29,7 @@ fn both(name: &str) -> Option<[ClipTokenizer; 2]> {
 }
 
 fn expected() -> Value {
-    serde_json::from_str(include_str!("golden/tokens.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/tokens.json")).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<u32> {
