@@ -68,9 +68,10 @@ fn add(chunks: &mut Vec<Chunk>, room: usize, mut word: &[Token], weight: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
 
     /// A token a letter; words end with the last letter before a space.
-    fn letters(text: &str) -> Result<Vec<Token>, std::convert::Infallible> {
+    fn letters(text: &str) -> Vec<Token> {
         let words = text.split_whitespace().flat_map(|word| {
             let last = word.len() - 1;
             word.bytes().enumerate().map(move |(n, c)| Token {
@@ -78,11 +79,16 @@ mod tests {
                 ends_word: n == last,
             })
         });
-        Ok(words.collect())
+        words.collect()
+    }
+
+    fn chunked(prompt: &str, room: usize) -> Vec<Chunk> {
+        let Ok(chunks) = chunks(prompt, room, |text| Ok::<_, Infallible>(letters(text)));
+        chunks
     }
 
     fn filled(prompt: &str, room: usize) -> Vec<String> {
-        let Ok(chunks) = chunks(prompt, room, letters);
+        let chunks = chunked(prompt, room);
         let text = |chunk: &Chunk| {
             assert_eq!(chunk.ids.len(), chunk.weights.len());
             chunk.ids.iter().map(|&id| id as u8 as char).collect()
@@ -110,8 +116,10 @@ mod tests {
     #[test]
     fn a_bracket_ends_a_word() {
         assert_eq!(filled("ab(cd:2)", 3), ["ab", "cd"]);
-        let Ok(chunks) = chunks("ab(cd:2)e", 3, letters);
-        let weights: Vec<_> = chunks.into_iter().map(|chunk| chunk.weights).collect();
+        let weights: Vec<_> = chunked("ab(cd:2)e", 3)
+            .into_iter()
+            .map(|chunk| chunk.weights)
+            .collect();
         assert_eq!(weights, [vec![1.0, 1.0], vec![2.0, 2.0, 1.0]]);
     }
 }
