@@ -39,36 +39,19 @@
 //! numbers. Programs that fetch or convert checkpoints write under another name and rename.
 #![deny(unsafe_code)]
 
-mod autoencoder;
-mod bytes;
-mod derive;
-mod dtype;
 mod error;
-mod file;
-mod hub;
-mod ldm_vae;
-mod model;
+mod locate;
 mod names;
 mod part;
-mod single_file;
-mod tokenizer;
-mod tree;
-mod variant;
-mod weight;
-mod weights;
+mod tensors;
 
-pub use autoencoder::{Autoencoder, VaeClass, open_vae};
-pub use derive::Kind;
-pub use dtype::Dtype;
 pub use error::{Error, Result};
-pub use hub::{ModelId, cache_dir};
-pub use model::{LocateOptions, Model, locate_vae};
+pub use locate::{
+    Autoencoder, EmbeddedFiles, Kind, LocateOptions, Model, ModelId, TokenizerFiles, VaeClass,
+    Variant, cache_dir, locate_vae, open_vae,
+};
 pub use part::Part;
-pub use tokenizer::TokenizerFiles;
-pub use tree::EmbeddedFiles;
-pub use variant::Variant;
-pub use weight::Weight;
-pub use weights::{Pages, Weights};
+pub use tensors::{Dtype, Pages, Weight, Weights};
 
 use std::path::Path;
 
@@ -77,5 +60,5 @@ use std::path::Path;
 /// # Errors
 /// The file is missing, cut, pickled or not safetensors.
 pub fn open_file(path: impl AsRef<Path>) -> Result<Weights> {
-    Weights::from_file(file::TensorFile::open(path.as_ref())?)
+    Weights::from_file(tensors::TensorFile::open(path.as_ref())?)
 }

@@ -1,7 +1,7 @@
 //! Which of a part's weight files to read.
 
-use crate::file::{TensorFile, is_pickle};
-use crate::tree::Tree;
+use super::tree::Tree;
+use crate::tensors::{TensorFile, is_pickle};
 use crate::{Error, Part, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

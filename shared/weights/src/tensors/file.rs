@@ -1,7 +1,7 @@
 //! One safetensors file: checked header, tensors where they lie.
 
-use crate::bytes::Bytes;
-use crate::{Dtype, Error, Result, Weight};
+use super::{Bytes, Dtype, Weight};
+use crate::{Error, Result};
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The files of a CLIP tokenizer.
 
+use super::tree::Tree;
 use crate::Result;
-use crate::tree::Tree;
 use serde_json::Value;
 
 /// The files of a CLIP tokenizer, unparsed but for the JSON.

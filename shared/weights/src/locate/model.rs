@@ -2,14 +2,15 @@
 
 mod text_files;
 
-use crate::autoencoder::{self, Autoencoder, open_vae};
-use crate::derive::{self, Derive, Kind};
-use crate::file::TensorFile;
-use crate::hub::{self, ModelId, cache_dir, expand_home};
-use crate::tokenizer::{self, TokenizerFiles};
-use crate::tree::{EmbeddedFiles, Tree};
-use crate::variant::{self, Variant};
-use crate::{Error, Part, Result, Weights, names, single_file};
+use super::autoencoder::{self, Autoencoder, open_vae};
+use super::derive::{self, Derive, Kind};
+use super::hub::{self, ModelId, cache_dir, expand_home};
+use super::tokenizer::{self, TokenizerFiles};
+use super::tree::{EmbeddedFiles, Tree};
+use super::variant::{self, Variant};
+use crate::names::{self, single_file};
+use crate::tensors::{TensorFile, Weights};
+use crate::{Error, Part, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

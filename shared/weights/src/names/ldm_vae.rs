@@ -2,9 +2,8 @@
 //!
 //! The mapping is that of diffusers' `loaders/single_file_utils.py`, `convert_ldm_vae_checkpoint`.
 
-use crate::Weight;
-use crate::file::TensorFile;
-use crate::names::squeezed;
+use super::squeezed;
+use crate::tensors::{TensorFile, Weight};
 
 /// Whether the names are LDM's rather than diffusers'.
 pub(crate) fn is_ldm(file: &TensorFile) -> bool {

@@ -1,9 +1,10 @@
 //! Which files make the embeddings of a prompt.
 
 use super::{Model, Source, config_file};
-use crate::tokenizer::{self, TokenizerFiles};
-use crate::tree::Tree;
-use crate::{Part, Result, variant};
+use crate::locate::tokenizer::{self, TokenizerFiles};
+use crate::locate::tree::Tree;
+use crate::locate::variant;
+use crate::{Part, Result};
 use std::path::PathBuf;
 
 impl Model {

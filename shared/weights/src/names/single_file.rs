@@ -3,9 +3,9 @@
 //! The mapping is that of diffusers' `loaders/single_file_utils.py` (specification, section 1.7). No width, depth or
 //! number of levels is taken for granted: all follow from the names that are there.
 
-use crate::file::TensorFile;
-use crate::weights::is_ignored;
-use crate::{Error, Part, Result, Weight, names};
+use super as names;
+use crate::tensors::{TensorFile, Weight, is_ignored};
+use crate::{Error, Part, Result};
 use std::path::Path;
 
 const UNET: &str = "model.diffusion_model.";

@@ -1,7 +1,10 @@
 //! One name for each weight, whichever program saved it.
 
-use crate::file::TensorFile;
-use crate::{Part, Weight, ldm_vae};
+mod ldm_vae;
+pub(crate) mod single_file;
+
+use crate::Part;
+use crate::tensors::{TensorFile, Weight};
 
 /// Renames the tensors of a part to what today's diffusers and transformers call them.
 pub(crate) fn canonical(part: Part, file: &mut TensorFile) {

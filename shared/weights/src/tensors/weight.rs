@@ -1,7 +1,6 @@
 //! One tensor of a checkpoint.
 
-use crate::Dtype;
-use crate::bytes::Bytes;
+use super::{Bytes, Dtype};
 use half::{bf16, f16};
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! Autoencoders by themselves: `--vae PATH`.
 
-use crate::derive::Derive;
-use crate::file::TensorFile;
-use crate::tree::Tree;
-use crate::{Error, Part, Result, Variant, Weights, names, single_file, variant};
+use super::derive::Derive;
+use super::tree::Tree;
+use super::variant::{self, Variant};
+use crate::names::{self, single_file};
+use crate::tensors::{TensorFile, Weights};
+use crate::{Error, Part, Result};
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Configs of checkpoints that come without: widths and depths from the tensors, the rest as published for SDXL.
 
-use crate::file::TensorFile;
+use crate::tensors::TensorFile;
 use crate::{Error, Part, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,7 @@
 //! All tensors of one component, and which of them were asked for.
 
-use crate::bytes::Bytes;
-use crate::file::TensorFile;
-use crate::{Error, Result, Weight};
+use super::{Bytes, TensorFile, Weight};
+use crate::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,6 @@
 //! A folder in diffusers layout: on disk, or embedded in the program.
 
-use crate::bytes::Bytes;
-use crate::file::TensorFile;
+use crate::tensors::{Bytes, TensorFile};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::io::ErrorKind;

@@ -1,0 +1,17 @@
+//! Where a checkpoint lies, which files it has, and what its configs say.
+
+mod autoencoder;
+mod derive;
+mod hub;
+mod model;
+mod tokenizer;
+mod tree;
+mod variant;
+
+pub use autoencoder::{Autoencoder, VaeClass, open_vae};
+pub use derive::Kind;
+pub use hub::{ModelId, cache_dir};
+pub use model::{LocateOptions, Model, locate_vae};
+pub use tokenizer::TokenizerFiles;
+pub use tree::EmbeddedFiles;
+pub use variant::Variant;

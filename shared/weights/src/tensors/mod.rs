@@ -1,0 +1,14 @@
+//! Tensors where they lie: their bytes, the file around them, and all of one component.
+
+mod bytes;
+mod dtype;
+mod file;
+mod weight;
+mod weights;
+
+pub(crate) use bytes::Bytes;
+pub use dtype::Dtype;
+pub(crate) use file::{TensorFile, is_pickle};
+pub use weight::Weight;
+pub(crate) use weights::is_ignored;
+pub use weights::{Pages, Weights};
