@@ -29,10 +29,10 @@
 //! is `model` for text encoders and `diffusion_pytorch_model` for the rest.
 //!
 //! # Configs of single files
-//! A single file has neither configs nor tokenizers. Both are taken from [`LocateOptions::config`], else from the
-//! folder beside the file that is called like it. What is not there is derived: widths, depths and block types from
-//! the tensors, the rest from what is published for SDXL, SDXL Turbo unless [`Kind::Base`] is asked for. Heads and
-//! norm groups leave no trace in tensors, so widths other than SDXL's need a config.
+//! A single file has neither configs nor tokenizers. Both are taken from the folder beside the file that is called
+//! like it. What is not there is derived: widths, depths and block types from the tensors, the rest from what is
+//! published for SDXL Turbo. Heads and norm groups leave no trace in tensors, so widths other than SDXL's need a
+//! config.
 //!
 //! # A mapped file must not change
 //! A file that is cut while it is mapped ends the process (SIGBUS); one that is overwritten in place changes the
@@ -47,8 +47,8 @@ mod tensors;
 
 pub use error::{Error, Result};
 pub use locate::{
-    Autoencoder, EmbeddedFiles, Kind, LocateOptions, Model, ModelId, TokenizerFiles, VaeClass,
-    Variant, cache_dir, locate_vae, open_vae,
+    Autoencoder, EmbeddedFiles, LocateOptions, Model, ModelId, TokenizerFiles, VaeClass, Variant,
+    cache_dir, locate_vae, open_vae,
 };
 pub use part::Part;
 pub use tensors::{Dtype, Pages, Weight, Weights};

@@ -54,7 +54,7 @@ fn tensors_are_read_where_they_lie() {
         &raw const a.bytes()[a.bytes().len() - 1],
         b.bytes().as_ptr().wrapping_sub(1)
     ));
-    weights.prefetch();
+    weights.pages().prefetch();
     let pages = weights.pages();
     drop(weights);
     fs::remove_file(&file).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use turbo_testkit::{shared_dir, tiny, write_safetensors};
-use turbo_weights::{Dtype, Error, Kind, LocateOptions, Model, Part, open_vae};
+use turbo_weights::{Dtype, Error, LocateOptions, Model, Part, open_vae};
 
 fn single_file() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -61,15 +61,16 @@ fn every_tensor_equals_the_folders() {
 #[test]
 fn configs_and_tokenizers_come_from_a_folder() {
     let (folder, file) = single_file();
-    let options = LocateOptions {
-        config: Some(tiny()),
-        ..options(&folder)
-    };
+    let options = options(&folder);
+    // What lies in the folder that is called like the file counts.
+    let beside = folder.path().join("all");
+    std::os::unix::fs::symlink(tiny(), &beside).unwrap();
     let model = locate(&file, &options);
     let published = Model::locate(tiny().to_str().unwrap(), &options).unwrap();
     for part in Part::ALL {
         assert_eq!(model.config(part).unwrap(), published.config(part).unwrap());
-        assert_eq!(model.config_path(part), published.config_path(part));
+        let path = beside.join(part.folder()).join("config.json");
+        assert_eq!(model.config_path(part), path);
     }
     assert_eq!(
         model.scheduler_config().unwrap(),
@@ -85,33 +86,13 @@ fn configs_and_tokenizers_come_from_a_folder() {
             published.tokenizer(2).unwrap().vocab
         );
     }
-    // Of the folder that is called like the file, what is there counts; the rest is as published.
-    let beside = folder.path().join("all");
+    // What is not there is as published.
+    fs::remove_file(&beside).unwrap();
     fs::create_dir_all(beside.join("unet")).unwrap();
     fs::write(beside.join("unet/config.json"), "{\"sample_size\": 7}").unwrap();
-    let model = locate(&file, &self::options(&folder));
+    let model = locate(&file, &options);
     assert_eq!(model.config(Part::Unet).unwrap()["sample_size"], 7);
     assert_eq!(model.scheduler_config().unwrap()["beta_start"], 0.00085);
-    // Of the folder that was asked for, everything must be there.
-    let options = LocateOptions {
-        config: Some(beside),
-        ..options
-    };
-    let error = locate(&file, &options).config(Part::Vae).unwrap_err();
-    assert!(
-        matches!(&error, Error::MissingFile { path, .. } if path.ends_with("all/vae/config.json")),
-        "{error}"
-    );
-    let options = LocateOptions {
-        config: Some(folder.path().join("none")),
-        ..options
-    };
-    assert!(matches!(
-        Model::locate(file.to_str().unwrap(), &options)
-            .err()
-            .unwrap(),
-        Error::NoSuchPath { .. }
-    ));
 }
 
 #[test]
@@ -139,15 +120,6 @@ fn configs_that_the_tensors_do_not_tell_are_asked_for() {
     assert_eq!(
         model.scheduler_config().unwrap()["timestep_spacing"],
         "trailing"
-    );
-    let base = LocateOptions {
-        kind: Kind::Base,
-        ..options(&folder)
-    };
-    let base = locate(&file, &base).scheduler_config().unwrap();
-    assert_eq!(
-        (&base["_class_name"], &base["timestep_spacing"]),
-        (&"EulerDiscreteScheduler".into(), &"leading".into())
     );
 }
 

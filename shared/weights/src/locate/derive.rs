@@ -5,16 +5,6 @@ use crate::{Error, Part, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Which of the two published models a single file holds: their tensors have the same names and shapes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum Kind {
-    /// SDXL Turbo: Euler ancestral with trailing steps, 512 pixels.
-    #[default]
-    Turbo,
-    /// SDXL base: Euler with leading steps, 1024 pixels.
-    Base,
-}
-
 /// Reads what can be told off the tensors of a part (under diffusers' names).
 pub(crate) struct Derive<'a> {
     pub(crate) file: &'a TensorFile,
@@ -24,11 +14,11 @@ pub(crate) struct Derive<'a> {
 
 impl Derive<'_> {
     /// The config of a part in a single-file checkpoint; `pooled` is the width of the pooled text embedding.
-    pub(crate) fn config(&self, part: Part, kind: Kind, pooled: usize) -> Result<Value> {
+    pub(crate) fn config(&self, part: Part, pooled: usize) -> Result<Value> {
         match part {
             Part::TextEncoder => self.text_encoder("CLIPTextModel", "quick_gelu"),
             Part::TextEncoder2 => self.text_encoder("CLIPTextModelWithProjection", "gelu"),
-            Part::Unet => self.unet(kind, pooled),
+            Part::Unet => self.unet(pooled),
             Part::Vae => self.autoencoder_kl(),
         }
     }
@@ -66,7 +56,7 @@ impl Derive<'_> {
         }))
     }
 
-    fn unet(&self, kind: Kind, pooled: usize) -> Result<Value> {
+    fn unet(&self, pooled: usize) -> Result<Value> {
         let [_, in_channels, kernel_in, _] = self.shape("conv_in.weight")?;
         let [out_channels, _, kernel_out, _] = self.shape("conv_out.weight")?;
         let [_, added] = self.shape("add_embedding.linear_1.weight")?;
@@ -123,7 +113,7 @@ impl Derive<'_> {
         };
         Ok(json!({
             "_class_name": "UNet2DConditionModel",
-            "sample_size": match kind { Kind::Turbo => 64, Kind::Base => 128 },
+            "sample_size": 64,
             "in_channels": in_channels,
             "out_channels": out_channels,
             "block_out_channels": channels,
@@ -261,9 +251,11 @@ impl Derive<'_> {
     }
 }
 
-/// The published `scheduler_config.json`.
-pub(crate) fn scheduler(kind: Kind) -> Value {
-    let mut config = json!({
+/// The published `scheduler_config.json` of SDXL Turbo.
+pub(crate) fn scheduler() -> Value {
+    json!({
+        "_class_name": "EulerAncestralDiscreteScheduler",
+        "timestep_spacing": "trailing",
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
@@ -272,22 +264,15 @@ pub(crate) fn scheduler(kind: Kind) -> Value {
         "steps_offset": 1,
         "trained_betas": null,
         "interpolation_type": "linear",
-    });
-    let (class, spacing) = match kind {
-        Kind::Turbo => ("EulerAncestralDiscreteScheduler", "trailing"),
-        Kind::Base => ("EulerDiscreteScheduler", "leading"),
-    };
-    config["_class_name"] = class.into();
-    config["timestep_spacing"] = spacing.into();
-    config
+    })
 }
 
 /// The published `model_index.json`.
-pub(crate) fn model_index(kind: Kind) -> Value {
+pub(crate) fn model_index() -> Value {
     json!({
         "_class_name": "StableDiffusionXLPipeline",
         "force_zeros_for_empty_prompt": true,
-        "scheduler": ["diffusers", scheduler(kind)["_class_name"]],
+        "scheduler": ["diffusers", scheduler()["_class_name"]],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
@@ -349,7 +334,7 @@ mod tests {
                 file: &file,
                 folder: folder.path(),
             };
-            let config = derive.config(part, Kind::Turbo, 1280).unwrap();
+            let config = derive.config(part, 1280).unwrap();
             for (key, value) in config.as_object().unwrap() {
                 assert_eq!(
                     value,
@@ -358,17 +343,8 @@ mod tests {
                     part.folder()
                 );
             }
-            if part == Part::Unet {
-                assert_eq!(
-                    derive.config(part, Kind::Base, 1280).unwrap()["sample_size"],
-                    128
-                );
-            }
         }
-        for (ours, name) in [
-            (scheduler(Kind::Turbo), "scheduler"),
-            (model_index(Kind::Turbo), "model_index"),
-        ] {
+        for (ours, name) in [(scheduler(), "scheduler"), (model_index(), "model_index")] {
             for (key, value) in ours.as_object().unwrap() {
                 assert_eq!(value, &published[name][key], "{name} {key}");
             }

@@ -9,7 +9,6 @@ mod tree;
 mod variant;
 
 pub use autoencoder::{Autoencoder, VaeClass, open_vae};
-pub use derive::Kind;
 pub use hub::{ModelId, cache_dir};
 pub use model::{LocateOptions, Model, locate_vae};
 pub use tokenizer::TokenizerFiles;

@@ -3,7 +3,7 @@
 mod text_files;
 
 use super::autoencoder::{self, Autoencoder, open_vae};
-use super::derive::{self, Derive, Kind};
+use super::derive::{self, Derive};
 use super::hub::{self, ModelId, cache_dir, expand_home};
 use super::tokenizer::{self, TokenizerFiles};
 use super::tree::{EmbeddedFiles, Tree};
@@ -19,13 +19,6 @@ use std::path::{Path, PathBuf};
 pub struct LocateOptions {
     /// Which weights to prefer where a part has two files; none means [`Variant::Fp16`].
     pub variant: Option<Variant>,
-    /// What a single file holds; folders say so themselves.
-    pub kind: Kind,
-    /// For single files: a folder in diffusers layout whose configs and tokenizers are used. Without it, the folder
-    /// beside the file that is called like it (`x/` for `x.safetensors`) counts as far as it goes; what is not there
-    /// is derived from the tensors. A tool that a stream names the file to has to be given the same folder, so the
-    /// one beside the file is the better place.
-    pub config: Option<PathBuf>,
     /// The Hugging Face cache; none means the one that [`cache_dir`] tells.
     pub cache: Option<PathBuf>,
     /// What `demo` means, in programs that have it built in.
@@ -59,9 +52,9 @@ enum Source {
     Folder(Tree),
     File {
         file: TensorFile,
-        /// Where configs and tokenizers are looked for first, and whether they must be there.
+        /// The folder beside the file that is called like it (`x/` for `x.safetensors`). Its configs and tokenizers
+        /// count as far as they go; what is not there is derived from the tensors.
         configs: Tree,
-        required: bool,
     },
 }
 
@@ -157,19 +150,9 @@ impl Model {
 
     fn file(name: String, path: &Path, options: &LocateOptions) -> Result<Self> {
         let file = single_file::open(path)?;
-        let configs = match &options.config {
-            Some(folder) if !folder.is_dir() => {
-                return Err(Error::NoSuchPath {
-                    path: folder.clone(),
-                });
-            }
-            Some(folder) => folder.clone(),
-            None => path.with_extension(""),
-        };
         let source = Source::File {
             file,
-            configs: Tree::Disk(configs),
-            required: options.config.is_some(),
+            configs: Tree::Disk(path.with_extension("")),
         };
         let fix = "give a folder that has it".to_owned();
         Ok(Self {
@@ -198,17 +181,17 @@ impl Model {
                 Part::Unet => self.pooled_width()?,
                 _ => 0,
             };
-            Derive { file: &own, folder }.config(part, self.options.kind, pooled)
+            Derive { file: &own, folder }.config(part, pooled)
         })
     }
 
-    /// `scheduler_config.json`; of a single file, the one published for its [`Kind`].
+    /// `scheduler_config.json`; of a single file, the one published for SDXL Turbo.
     ///
     /// # Errors
     /// It is missing or no JSON object.
     pub fn scheduler_config(&self) -> Result<Value> {
         self.json("scheduler/scheduler_config.json", |_, _| {
-            Ok(derive::scheduler(self.options.kind))
+            Ok(derive::scheduler())
         })
     }
 
@@ -217,9 +200,7 @@ impl Model {
     /// # Errors
     /// It is missing or no JSON object.
     pub fn model_index(&self) -> Result<Value> {
-        self.json("model_index.json", |_, _| {
-            Ok(derive::model_index(self.options.kind))
-        })
+        self.json("model_index.json", |_, _| Ok(derive::model_index()))
     }
 
     /// Maps the part's weights, under diffusers' names.
@@ -279,15 +260,11 @@ impl Model {
     /// Where tokenizer `n` lies.
     fn tokenizer_tree(&self, n: u8) -> Result<Tree> {
         let folder = tokenizer::folder(n);
-        let (file, configs, required) = match &self.source {
+        let (file, configs) = match &self.source {
             Source::Folder(tree) => return Ok(tree.clone()),
-            Source::File {
-                file,
-                configs,
-                required,
-            } => (file, configs, *required),
+            Source::File { file, configs } => (file, configs),
         };
-        if required || TokenizerFiles::are_in(configs, folder) {
+        if TokenizerFiles::are_in(configs, folder) {
             return Ok(configs.clone());
         }
         let cached = |id: &str| {
@@ -339,9 +316,7 @@ impl Model {
     ) -> Result<Value> {
         match &self.source {
             Source::Folder(tree) => tree.json(path, &self.fix),
-            Source::File {
-                configs, required, ..
-            } if *required || configs.has(path) => configs.json(path, &self.fix),
+            Source::File { configs, .. } if configs.has(path) => configs.json(path, &self.fix),
             Source::File { file, configs, .. } => derive(file, &configs.path("")),
         }
     }

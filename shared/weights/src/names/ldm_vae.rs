@@ -2,7 +2,6 @@
 //!
 //! The mapping is that of diffusers' `loaders/single_file_utils.py`, `convert_ldm_vae_checkpoint`.
 
-use super::squeezed;
 use crate::tensors::{TensorFile, Weight};
 
 /// Whether the names are LDM's rather than diffusers'.
@@ -19,7 +18,7 @@ pub(crate) fn rename(file: &mut TensorFile) {
         let name = diffusers_name(weight.name(), levels);
         let matrix = name.contains(".attentions.");
         *weight = if matrix {
-            squeezed(weight)
+            weight.squeezed()
         } else {
             weight.clone()
         }

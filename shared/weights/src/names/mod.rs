@@ -60,15 +60,7 @@ fn attention(weight: &mut Weight) {
         .find(|(old, _)| *old == layer)
         .map_or(layer, |(_, new)| new);
     let name = format!("{block}.attentions.{index}.{layer}.{kind}");
-    *weight = squeezed(weight).renamed(&name);
-}
-
-/// A 1x1 convolution as the matrix it is; anything else as it is.
-pub(crate) fn squeezed(weight: &Weight) -> Weight {
-    match *weight.shape() {
-        [out, input, 1, 1] => weight.reshape(&[out, input]),
-        _ => weight.clone(),
-    }
+    *weight = weight.squeezed().renamed(&name);
 }
 
 /// Whether all tensors are named by their place in a `Sequential`, as TAESD's own files have it.

@@ -150,6 +150,15 @@ impl Weight {
         }
     }
 
+    /// A 1x1 convolution as the matrix it is; anything else as it is.
+    #[must_use]
+    pub(crate) fn squeezed(&self) -> Self {
+        match *self.shape() {
+            [out, input, 1, 1] => self.reshape(&[out, input]),
+            _ => self.clone(),
+        }
+    }
+
     /// The same elements under another name.
     #[must_use]
     pub fn renamed(&self, name: &str) -> Self {

@@ -147,11 +147,6 @@ impl Weights {
         self.tensors.values().map(|w| w.bytes().len()).sum()
     }
 
-    /// Asks the operating system to read these weights into memory, and returns when that is done: see [`Pages`].
-    pub fn prefetch(&self) {
-        self.pages().prefetch();
-    }
-
     /// The file pages these weights lie in, to be prefetched by a thread that outlives `self`.
     pub fn pages(&self) -> Pages {
         let mut pages: Vec<(Bytes, Range<usize>)> = Vec::new();
