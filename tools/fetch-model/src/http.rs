@@ -2,9 +2,10 @@
 //! token goes to the configured hub only.
 
 use crate::error::Error;
+use crate::origin::{Origin, origin_of};
 use crate::settings::Settings;
 use std::time::Duration;
-use ureq::http::{HeaderMap, Uri, header};
+use ureq::http::{HeaderMap, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -12,56 +13,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_HOPS: usize = 8;
 /// What a client shows of a server's own words.
 const MAX_MESSAGE: usize = 200;
-
-/// Scheme, host and port of an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    scheme: String,
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    /// Whether the connection is encrypted.
-    pub fn is_https(&self) -> bool {
-        self.scheme == "https"
-    }
-
-    /// Whether the host is this machine.
-    pub fn is_loopback(&self) -> bool {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback())
-    }
-
-    /// The host's name, for messages.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-}
-
-/// The origin of an absolute http or https address; `None` for anything else, or if it carries a
-/// user name.
-pub(crate) fn origin_of(url: &str) -> Option<Origin> {
-    let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let default_port = match scheme.as_str() {
-        "https" => 443,
-        "http" => 80,
-        _ => return None,
-    };
-    let authority = uri.authority()?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return None;
-    }
-    Some(Origin {
-        host: authority.host().to_ascii_lowercase(),
-        port: authority.port_u16().unwrap_or(default_port),
-        scheme,
-    })
-}
 
 /// Why a request brought nothing.
 #[derive(Debug)]
@@ -203,7 +154,7 @@ impl Client {
             if !matches!(code, 200 | 206) {
                 return Err(HttpError::Status(Status {
                     code,
-                    host: origin.host,
+                    host: origin.host().to_owned(),
                     from_hub: at_hub,
                     error_code: text(response.headers(), "x-error-code"),
                     message: text(response.headers(), "x-error-message"),
@@ -211,7 +162,7 @@ impl Client {
                 }));
             }
             return Ok(Answer {
-                host: origin.host,
+                host: origin.host().to_owned(),
                 hub_headers: hub_headers.unwrap_or_default(),
                 response,
             });
@@ -246,12 +197,12 @@ fn redirect(from: &str, origin: &Origin, location: &str) -> Result<String, HttpE
     let to = target.as_deref().and_then(origin_of);
     match (target, to) {
         (Some(_), Some(to)) if origin.is_https() && !to.is_https() => Err(HttpError::Redirect(
-            format!("{} redirects from https to unencrypted http", origin.host),
+            format!("{} redirects from https to unencrypted http", origin.host()),
         )),
         (Some(target), Some(_)) => Ok(target),
         _ => Err(HttpError::Redirect(format!(
             "{} redirects to no usable address",
-            origin.host
+            origin.host()
         ))),
     }
 }
@@ -278,7 +229,7 @@ fn connection_error(origin: &Origin, error: &ureq::Error) -> HttpError {
     let no_tls =
         |e: &std::io::Error| e.kind() == std::io::ErrorKind::InvalidData && origin.is_https();
     HttpError::Connection {
-        host: origin.host.clone(),
+        host: origin.host().to_owned(),
         why: match error {
             E::HostNotFound => "host not found".into(),
             E::Io(e) if refused(e) => "connection refused".into(),
@@ -320,28 +271,6 @@ fn read_roots(path: &std::path::Path) -> Result<RootCerts, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn origins_differ_by_scheme_host_and_port() {
-        let hub = origin_of("https://huggingface.co/a/b").unwrap();
-        assert_eq!(origin_of("https://HuggingFace.co:443/x").unwrap(), hub);
-        for other in [
-            "http://huggingface.co/",
-            "https://huggingface.co:444/",
-            "https://cdn.huggingface.co/",
-        ] {
-            assert_ne!(origin_of(other).unwrap(), hub, "{other}");
-        }
-        assert!(origin_of("https://user@huggingface.co/").is_none());
-        assert!(origin_of("file:///etc/passwd").is_none());
-        assert!(origin_of("http://127.0.0.1:8/").unwrap().is_loopback());
-        assert!(origin_of("http://[::1]:8/").unwrap().is_loopback());
-        assert!(
-            !origin_of("http://127.0.0.1.example/")
-                .unwrap()
-                .is_loopback()
-        );
-    }
 
     #[test]
     fn redirects_resolve_and_never_lose_encryption() {

@@ -14,6 +14,7 @@ pub mod hash;
 pub mod http;
 pub mod hub;
 pub mod id;
+pub mod origin;
 pub mod partial;
 mod report;
 mod retry;

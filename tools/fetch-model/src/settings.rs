@@ -4,7 +4,7 @@
 //! that both look in the same place. An empty variable counts as unset.
 
 use crate::error::Error;
-use crate::http::{Origin, origin_of};
+use crate::origin::{Origin, origin_of};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
