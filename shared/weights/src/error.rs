@@ -41,15 +41,9 @@ pub enum Error {
     },
     /// Neither a path nor a hub id.
     #[error(
-        "`{spec}`: {reason}; a model is `demo`, a folder, a .safetensors file or a hub id OWNER/NAME[@REVISION]; \
-         try `--model demo`"
+        "{0}; a model is `demo`, a folder, a .safetensors file or a hub id OWNER/NAME[@REVISION]; try `--model demo`"
     )]
-    BadId {
-        /// What was given.
-        spec: String,
-        /// Which rule it breaks.
-        reason: &'static str,
-    },
+    BadId(#[from] InvalidId),
     /// A hub id that is not in the cache.
     #[error("{id}: not in the Hugging Face cache at {}; type `fetch-model {id}`, or try `--model demo`", cache.display())]
     NotInCache {
@@ -256,6 +250,16 @@ pub enum Error {
         /// The folder where configs are looked for.
         folder: PathBuf,
     },
+}
+
+/// Text that is no hub id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{spec}`: {reason}")]
+pub struct InvalidId {
+    /// What was given.
+    pub spec: String,
+    /// Which rule it breaks.
+    pub reason: &'static str,
 }
 
 fn listed(names: &[String], count: usize) -> String {

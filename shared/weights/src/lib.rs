@@ -45,10 +45,10 @@ mod names;
 mod part;
 mod tensors;
 
-pub use error::{Error, Result};
+pub use error::{Error, InvalidId, Result};
 pub use locate::{
-    Autoencoder, EmbeddedFiles, LocateOptions, Model, ModelId, TokenizerFiles, VaeClass, Variant,
-    cache_dir, locate_vae, open_vae,
+    Autoencoder, EmbeddedFiles, HubFolders, LocateOptions, Model, ModelId, TokenizerFiles,
+    VaeClass, Variant, expand_home, locate_vae, open_vae,
 };
 pub use part::Part;
 pub use tensors::{Dtype, Pages, Weight, Weights};

@@ -8,12 +8,12 @@
 //! ```
 
 use crate::error::Error;
-use crate::id::{Commit, ContentHash, ModelId, Revision};
-use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use crate::id::{Commit, ContentHash};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use turbo_weights::ModelId;
 
 /// How deep a listing of a snapshot goes; the files of a pipeline lie one folder down.
 const LIST_DEPTH: usize = 2;
@@ -23,24 +23,21 @@ const LIST_DEPTH: usize = 2;
 pub struct ModelCache {
     folder: PathBuf,
     locks: PathBuf,
-    layout: CacheRepo,
 }
 
 impl ModelCache {
     /// The folder of model `id` in `cache`; nothing is created.
     pub fn new(cache: &Path, id: &ModelId) -> Self {
-        let repo = Repo::new(id.as_str().to_owned(), RepoType::Model);
-        let name = repo.folder_name();
+        let name = id.cache_folder();
         Self {
             folder: cache.join(&name),
             locks: cache.join(".locks").join(&name),
-            layout: Cache::new(cache.to_owned()).repo(repo),
         }
     }
 
     /// The folder that a commit's files appear in.
     pub fn snapshot(&self, commit: &Commit) -> PathBuf {
-        self.layout.pointer_path(commit.as_str())
+        self.folder.join("snapshots").join(commit.as_str())
     }
 
     /// Where content with this hash lies.
@@ -56,8 +53,8 @@ impl ModelCache {
     }
 
     /// The commit that a revision stood for when it was last fetched.
-    pub fn commit_of(&self, revision: &Revision) -> Option<Commit> {
-        revision.commit().or_else(|| {
+    pub fn commit_of(&self, revision: &str) -> Option<Commit> {
+        Commit::parse(revision).or_else(|| {
             let text = fs::read_to_string(self.ref_path(revision)).ok()?;
             Commit::parse(text.trim())
         })
@@ -67,7 +64,7 @@ impl ModelCache {
     ///
     /// # Errors
     /// If the note cannot be written.
-    pub fn set_commit_of(&self, revision: &Revision, commit: &Commit) -> Result<(), Error> {
+    pub fn set_commit_of(&self, revision: &str, commit: &Commit) -> Result<(), Error> {
         if self.commit_of(revision).as_ref() == Some(commit) {
             return Ok(());
         }
@@ -83,8 +80,8 @@ impl ModelCache {
             })
     }
 
-    fn ref_path(&self, revision: &Revision) -> PathBuf {
-        self.folder.join("refs").join(revision.as_str())
+    fn ref_path(&self, revision: &str) -> PathBuf {
+        self.folder.join("refs").join(revision)
     }
 
     /// The paths that a commit's snapshot has content for; none if there is no snapshot.
@@ -241,18 +238,17 @@ mod tests {
     #[test]
     fn references_are_whole_and_without_line_end() {
         let (dir, cache, commit) = cache();
-        let revision: Revision = "refs/pr/1".parse().unwrap();
-        assert_eq!(cache.commit_of(&revision), None);
-        cache.set_commit_of(&revision, &commit).unwrap();
+        let revision = "refs/pr/1";
+        assert_eq!(cache.commit_of(revision), None);
+        cache.set_commit_of(revision, &commit).unwrap();
         let file = dir.path().join("models--o--n/refs/refs/pr/1");
         assert_eq!(fs::read_to_string(&file).unwrap(), commit.as_str());
-        assert_eq!(cache.commit_of(&revision), Some(commit.clone()));
+        assert_eq!(cache.commit_of(revision), Some(commit.clone()));
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
 
         fs::write(&file, "../../../etc").unwrap();
-        assert_eq!(cache.commit_of(&revision), None);
-        let pinned: Revision = commit.as_str().parse().unwrap();
-        assert_eq!(cache.commit_of(&pinned), Some(commit));
+        assert_eq!(cache.commit_of(revision), None);
+        assert_eq!(cache.commit_of(commit.as_str()), Some(commit));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! on the hub's listing and on a folder of the cache.
 
 use crate::error::Error;
-use crate::id::ModelId;
 use std::collections::BTreeSet;
+use turbo_weights::ModelId;
 
 /// Which weights to take where a repository has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -1,22 +1,11 @@
 //! What can go wrong, in words that say what to do about it.
 
-use crate::id::ContentHash;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// A failed fetch.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The model on the command line is no id.
-    #[error(
-        "'{0}' is no model id; expected owner/name or owner/name@revision, such as stabilityai/sdxl-turbo"
-    )]
-    BadModelId(String),
-
-    /// The part after the `@` is no revision.
-    #[error("'{0}' is no revision; expected a branch, a tag or a commit of 40 hexadecimal digits")]
-    BadRevision(String),
-
     /// An environment variable, or the token file, cannot be used.
     #[error("{name}: {problem}")]
     Setting {
@@ -27,8 +16,8 @@ pub enum Error {
     },
 
     /// Neither a home folder nor a cache folder is known.
-    #[error("no folder for the cache: HOME is not set; set HF_HOME or HF_HUB_CACHE")]
-    NoHome,
+    #[error(transparent)]
+    NoCache(#[from] turbo_weights::Error),
 
     /// The file system refused.
     #[error("cannot {action} {path}: {source}{remedy}", path = path.display(), remedy = remedy(source))]
@@ -89,10 +78,10 @@ pub enum Error {
     Damaged {
         /// The file in the cache.
         path: PathBuf,
-        /// Hash by its name.
-        expected: ContentHash,
-        /// Hash of its content.
-        found: ContentHash,
+        /// Hash by its name, in words.
+        expected: String,
+        /// Hash of its content, in words.
+        found: String,
     },
 
     /// Offline, and not all is in the cache.

@@ -2,11 +2,12 @@
 
 use crate::error::Error;
 use crate::http::{Answer, Client, HttpError, Status, resolve, text};
-use crate::id::{Commit, ContentHash, ModelId, Revision, is_safe_path};
+use crate::id::{Commit, ContentHash, is_safe_path};
 use crate::retry::Retries;
 use crate::settings::Settings;
 use serde::Deserialize;
 use std::io::Read;
+use turbo_weights::ModelId;
 
 /// Largest answer of the API that is read: a listing of 1,000 files has about 300 KB.
 const ANSWER_LIMIT: u64 = 64 << 20;
@@ -29,7 +30,8 @@ pub struct RemoteFile {
 pub struct Hub<'a> {
     client: &'a Client,
     settings: &'a Settings,
-    id: &'a ModelId,
+    /// `owner/name`.
+    id: &'a str,
     retries: u32,
 }
 
@@ -61,7 +63,7 @@ impl<'a> Hub<'a> {
         Self {
             client,
             settings,
-            id,
+            id: id.repository(),
             retries,
         }
     }
@@ -76,13 +78,13 @@ impl<'a> Hub<'a> {
     ///
     /// # Errors
     /// The model or revision does not exist or is private, or the hub cannot be reached.
-    pub fn commit(&self, revision: &Revision) -> Result<Commit, Error> {
+    pub fn commit(&self, revision: &str) -> Result<Commit, Error> {
         let what = format!("{}@{revision}", self.id);
         let url = format!(
             "{}/api/models/{}/revision/{}",
             self.settings.endpoint,
             self.id,
-            revision.as_str().replace('/', "%2F")
+            encode_path(revision).replace('/', "%2F")
         );
         let (info, _) = self.ask::<RevisionInfo>(&url, &what)?;
         Commit::parse(&info.sha).ok_or_else(|| Error::BadAnswer {

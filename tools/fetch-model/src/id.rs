@@ -1,55 +1,9 @@
-//! Names that come from outside: model ids, revisions, commits, hashes and paths.
+//! Names that a hub gives: commits, hashes and paths.
 //!
 //! All of them end up in file names or URLs, so nothing is used before it has been through here:
-//! no `..`, no absolute path, no separator where none belongs.
+//! no `..`, no absolute path, no separator where none belongs. (Names that a user gives are [`turbo_weights::ModelId`].)
 
-use crate::error::Error;
 use std::fmt;
-use std::str::FromStr;
-
-/// Longest part of a model id on the hub.
-const PART_LIMIT: usize = 96;
-/// Longest revision accepted; git itself stops at about this length.
-const REVISION_LIMIT: usize = 250;
-
-/// A model id on the hub: `owner/name`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelId(String);
-
-impl ModelId {
-    /// The id as text, `owner/name`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ModelId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for ModelId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let part = |part: &str| {
-            part.len() <= PART_LIMIT
-                && part.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && !part.ends_with(['-', '.'])
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-                // The cache writes `/` as `--`, so the hub allows neither in a name.
-                && !part.contains("..")
-                && !part.contains("--")
-        };
-        match text.split_once('/') {
-            Some((owner, name)) if part(owner) && part(name) => Ok(Self(text.to_owned())),
-            _ => Err(Error::BadModelId(text.to_owned())),
-        }
-    }
-}
 
 /// A commit of a repository: 40 hexadecimal digits, lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,80 +24,6 @@ impl Commit {
 impl fmt::Display for Commit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// What follows the `@` of a model: a branch, a tag, a pull request (`refs/pr/1`) or a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revision(String);
-
-impl Revision {
-    /// The branch that is meant where none is named.
-    pub const DEFAULT: &'static str = "main";
-
-    /// The revision as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The commit, where the revision is one.
-    pub fn commit(&self) -> Option<Commit> {
-        Commit::parse(&self.0)
-    }
-}
-
-impl Default for Revision {
-    fn default() -> Self {
-        Self(Self::DEFAULT.to_owned())
-    }
-}
-
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Revision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let allowed =
-            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+');
-        let good = text.len() <= REVISION_LIMIT
-            && text.chars().all(allowed)
-            && text.split('/').all(|part| {
-                !part.is_empty() && !part.starts_with(['.', '-']) && !part.contains("..")
-            });
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::BadRevision(text.to_owned()))
-        }
-    }
-}
-
-/// `MODEL[@REVISION]` as given on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelSpec {
-    /// The model.
-    pub id: ModelId,
-    /// Its revision; `main` where none was given.
-    pub revision: Revision,
-}
-
-impl FromStr for ModelSpec {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let (id, revision) = match text.split_once('@') {
-            Some((id, revision)) => (id, revision.parse()?),
-            None => (text, Revision::default()),
-        };
-        Ok(Self {
-            id: id.parse()?,
-            revision,
-        })
     }
 }
 
@@ -203,58 +83,6 @@ fn is_hex(text: &str, digits: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_owner_and_name() {
-        for good in ["stabilityai/sdxl-turbo", "a/b", "Foo-BAR_foo.bar123/x_1.0"] {
-            assert_eq!(good.parse::<ModelId>().unwrap().as_str(), good);
-        }
-        let long = format!("a/{}", "b".repeat(97));
-        for bad in [
-            "",
-            "gpt2",
-            "a/b/c",
-            "../etc",
-            "a/..",
-            "a/.b",
-            "a/b.",
-            "-a/b",
-            "a/b--c",
-            "/a/b",
-            "a/",
-            "a\\b/c",
-            "a b/c",
-            "https://huggingface.co/a/b",
-            "a/b\0",
-            &long,
-        ] {
-            assert!(bad.parse::<ModelId>().is_err(), "{bad:?} was accepted");
-        }
-    }
-
-    #[test]
-    fn revisions_stay_in_their_folder() {
-        for good in ["main", "v1.0", "refs/pr/12", "fp16", "feature/a_b+c"] {
-            assert_eq!(good.parse::<Revision>().unwrap().as_str(), good);
-        }
-        for bad in [
-            "", "..", "a/../b", "/abs", "a//b", "a/", ".hidden", "a b", "a\\b", "-x", "a\0",
-        ] {
-            assert!(bad.parse::<Revision>().is_err(), "{bad:?} was accepted");
-        }
-    }
-
-    #[test]
-    fn spec_splits_at_the_at_sign() {
-        let spec: ModelSpec = "a/b@refs/pr/1".parse().unwrap();
-        assert_eq!(
-            (spec.id.as_str(), spec.revision.as_str()),
-            ("a/b", "refs/pr/1")
-        );
-        let spec: ModelSpec = "a/b".parse().unwrap();
-        assert_eq!(spec.revision.as_str(), "main");
-        assert!("a/b@".parse::<ModelSpec>().is_err());
-    }
 
     #[test]
     fn paths_do_not_climb() {

@@ -26,12 +26,13 @@ use error::Error;
 use fetch::{Fetch, Watch};
 use http::Client;
 use hub::Hub;
-use id::{Commit, ContentHash, ModelSpec};
+use id::{Commit, ContentHash};
 use report::Report;
 use settings::Settings;
 use std::io::Write;
 use std::path::PathBuf;
 use turbo_cli::Console;
+use turbo_weights::ModelId;
 
 /// Download a model into the Hugging Face cache
 ///
@@ -55,7 +56,7 @@ use turbo_cli::Console;
 pub struct Args {
     /// Model on the hub, with a branch, tag or commit if not main
     #[arg(value_name = "MODEL[@REVISION]")]
-    pub model: ModelSpec,
+    pub model: ModelId,
 
     /// Which weights to take; f16 falls back to the only ones there are
     #[arg(long, value_enum, value_name = "TYPE", default_value_t)]
@@ -130,8 +131,9 @@ pub fn fetch_model(
     settings: &Settings,
     watch: &mut dyn Watch,
 ) -> Result<Fetched, Error> {
-    let cache = ModelCache::new(&settings.cache, &args.model.id);
-    let known = cache.commit_of(&args.model.revision);
+    let cache = ModelCache::new(&settings.cache, &args.model);
+    let revision = args.model.revision_or_default();
+    let known = cache.commit_of(revision);
     if settings.offline {
         return offline(args, settings, &cache, known);
     }
@@ -139,9 +141,9 @@ pub fn fetch_model(
         watch.warn("HF_ENDPOINT is unencrypted http on another host: the token is not sent there");
     }
     let client = Client::new(settings)?;
-    let hub = Hub::new(&client, settings, &args.model.id, args.retries);
+    let hub = Hub::new(&client, settings, &args.model, args.retries);
 
-    let commit = match args.model.revision.commit() {
+    let commit = match Commit::parse(revision) {
         Some(commit) => commit,
         None => match newest(args, &hub, &cache, known, watch)? {
             Newest::Commit(commit) => commit,
@@ -153,13 +155,13 @@ pub fn fetch_model(
         && let Ok(choice) = cached(args, &cache, &commit)
         && choice.settled
     {
-        cache.set_commit_of(&args.model.revision, &commit)?;
+        cache.set_commit_of(revision, &commit)?;
         return Ok(nothing_fetched(&cache, commit, &choice));
     }
 
     let listing = hub.files(&commit)?;
     let paths = listing.iter().map(|file| file.path.clone()).collect();
-    let choice = choose(&args.model.id, &paths, args.dtype, &args.only)?;
+    let choice = choose(&args.model, &paths, args.dtype, &args.only)?;
     for note in &choice.notes {
         watch.warn(note);
     }
@@ -182,7 +184,7 @@ pub fn fetch_model(
         }
     }
     // Last, so that a branch's name never leads to a model that is not whole.
-    cache.set_commit_of(&args.model.revision, &fetched.commit)?;
+    cache.set_commit_of(revision, &fetched.commit)?;
     Ok(fetched)
 }
 
@@ -199,15 +201,13 @@ fn newest(
     known: Option<Commit>,
     watch: &mut dyn Watch,
 ) -> Result<Newest, Error> {
+    let revision = args.model.revision_or_default();
     let whole = known.and_then(|commit| Some((cached(args, cache, &commit).ok()?, commit)));
     let Some((choice, commit)) = whole else {
-        return hub.commit(&args.model.revision).map(Newest::Commit);
+        return hub.commit(revision).map(Newest::Commit);
     };
     // With something to fall back on, there is no need to insist.
-    match hub
-        .with_retries(args.retries.min(1))
-        .commit(&args.model.revision)
-    {
+    match hub.with_retries(args.retries.min(1)).commit(revision) {
         Err(Error::Unreachable { host, why, .. }) => {
             watch.warn(&format!(
                 "cannot ask {host}: {why}; using commit {commit}, which is whole in the cache"
@@ -225,7 +225,11 @@ fn offline(
     known: Option<Commit>,
 ) -> Result<Fetched, Error> {
     let missing = |missing: String| Error::Offline {
-        model: format!("{}@{}", args.model.id, args.model.revision),
+        model: format!(
+            "{}@{}",
+            args.model.repository(),
+            args.model.revision_or_default()
+        ),
         cache: settings.cache.clone(),
         missing,
     };
@@ -253,15 +257,15 @@ fn verify_link(link: &std::path::Path) -> Result<(), Error> {
     } else {
         Err(Error::Damaged {
             path: link.to_owned(),
-            expected,
-            found,
+            expected: expected.to_string(),
+            found: found.to_string(),
         })
     }
 }
 
 /// The choice as far as the cache's files go; an error if something needed is not there.
 fn cached(args: &Args, cache: &ModelCache, commit: &Commit) -> Result<Choice, Error> {
-    choose(&args.model.id, &cache.list(commit), args.dtype, &args.only)
+    choose(&args.model, &cache.list(commit), args.dtype, &args.only)
 }
 
 fn nothing_fetched(cache: &ModelCache, commit: Commit, choice: &Choice) -> Fetched {

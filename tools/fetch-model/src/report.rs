@@ -3,10 +3,10 @@
 use crate::Fetched;
 use crate::fetch::Watch;
 use crate::hub::RemoteFile;
-use crate::id::ModelSpec;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use turbo_cli::{Bar, Console, Unit};
+use turbo_weights::ModelId;
 
 /// Time between two JSON lines about one file.
 const EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(crate) fn fetched(&mut self, model: &ModelSpec, fetched: &Fetched) {
+    pub(crate) fn fetched(&mut self, model: &ModelId, fetched: &Fetched) {
         self.current = None;
         let Fetched {
             commit,
@@ -66,7 +66,7 @@ impl<'a> Report<'a> {
         self.console.event(
             "fetched",
             &FetchedKeys {
-                model: model.id.as_str(),
+                model: model.repository(),
                 commit: commit.as_str(),
                 snapshot: &snapshot.to_string_lossy(),
                 files: *files,
@@ -76,7 +76,7 @@ impl<'a> Report<'a> {
         );
         self.console.info(format_args!(
             "{}: {files} files, {downloaded_files} of them downloaded ({downloaded_bytes} bytes)",
-            model.id
+            model.repository()
         ));
     }
 

@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::origin::{Origin, origin_of};
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use turbo_weights::{HubFolders, expand_home};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Longest silence of a server before the connection counts as dropped.
@@ -67,19 +68,13 @@ impl Settings {
     /// As [`Settings::from_env`].
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let home = get("HOME")
+        let user = get("HOME")
             .or_else(|| get("USERPROFILE"))
             .map(PathBuf::from);
         let path =
-            |name: &str| get(name).map(|value| expand_home(PathBuf::from(value), home.as_ref()));
+            |name: &str| get(name).map(|value| expand_home(Path::new(&value), user.as_deref()));
 
-        let hf_home = path("HF_HOME")
-            .or_else(|| path("XDG_CACHE_HOME").map(|dir| dir.join("huggingface")))
-            .or_else(|| home.as_ref().map(|dir| dir.join(".cache/huggingface")));
-        let cache = path("HF_HUB_CACHE")
-            .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
-            .or_else(|| hf_home.as_ref().map(|dir| dir.join("hub")))
-            .ok_or(Error::NoHome)?;
+        let HubFolders { home, cache } = HubFolders::from_lookup(get, user.clone())?;
         // Absolute, because links are made and printed relative to it.
         let cache = std::path::absolute(&cache).map_err(|e| Error::io("find", &cache, e))?;
 
@@ -97,7 +92,7 @@ impl Settings {
             )
         })?;
 
-        let token_file = path("HF_TOKEN_PATH").or_else(|| hf_home.map(|dir| dir.join("token")));
+        let token_file = path("HF_TOKEN_PATH").or_else(|| home.map(|dir| dir.join("token")));
         let from_env = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]
             .iter()
             .find_map(|&name| Some((name, get(name)?)));
@@ -145,13 +140,6 @@ impl Settings {
             certificates: path("SSL_CERT_FILE"),
             read_timeout,
         })
-    }
-}
-
-fn expand_home(path: PathBuf, home: Option<&PathBuf>) -> PathBuf {
-    match (path.strip_prefix("~"), home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path,
     }
 }
 

@@ -3,13 +3,15 @@
 mod autoencoder;
 mod derive;
 mod hub;
+mod id;
 mod model;
 mod tokenizer;
 mod tree;
 mod variant;
 
 pub use autoencoder::{Autoencoder, VaeClass, open_vae};
-pub use hub::{ModelId, cache_dir};
+pub use hub::{HubFolders, expand_home};
+pub use id::ModelId;
 pub use model::{LocateOptions, Model, locate_vae};
 pub use tokenizer::TokenizerFiles;
 pub use tree::EmbeddedFiles;

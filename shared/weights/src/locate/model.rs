@@ -4,7 +4,8 @@ mod text_files;
 
 use super::autoencoder::{self, Autoencoder, open_vae};
 use super::derive::{self, Derive};
-use super::hub::{self, ModelId, cache_dir, expand_home};
+use super::hub::{self, HubFolders, expand_home};
+use super::id::ModelId;
 use super::tokenizer::{self, TokenizerFiles};
 use super::tree::{EmbeddedFiles, Tree};
 use super::variant::{self, Variant};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub struct LocateOptions {
     /// Which weights to prefer where a part has two files; none means [`Variant::Fp16`].
     pub variant: Option<Variant>,
-    /// The Hugging Face cache; none means the one that [`cache_dir`] tells.
+    /// The Hugging Face cache; none means the one that [`HubFolders`] tell.
     pub cache: Option<PathBuf>,
     /// What `demo` means, in programs that have it built in.
     pub builtin: Option<EmbeddedFiles>,
@@ -35,7 +36,10 @@ impl LocateOptions {
     }
 
     fn cache(&self) -> Result<PathBuf> {
-        self.cache.clone().map_or_else(cache_dir, Ok)
+        match &self.cache {
+            Some(cache) => Ok(cache.clone()),
+            None => Ok(HubFolders::from_env()?.cache),
+        }
     }
 }
 
@@ -79,7 +83,7 @@ impl Place {
         if spec.starts_with(['.', '/', '~']) || spec.ends_with(".safetensors") {
             return Err(Error::NoSuchPath { path });
         }
-        ModelId::parse(spec).map(Self::Hub)
+        Ok(Self::Hub(spec.parse()?))
     }
 }
 
@@ -268,7 +272,7 @@ impl Model {
             return Ok(configs.clone());
         }
         let cached = |id: &str| {
-            let id = ModelId::parse(id).ok()?;
+            let id: ModelId = id.parse().ok()?;
             Some(Tree::Disk(
                 hub::snapshot(&self.options.cache().ok()?, &id).ok()?.0,
             ))
