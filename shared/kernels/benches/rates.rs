@@ -8,7 +8,7 @@
 use half::f16;
 use rayon::prelude::*;
 use std::time::Instant;
-use turbo_kernels::arch::{Aside, Fetch, LANES, PANEL, Tile, kernels};
+use turbo_kernels::arch::{LANES, PANEL, Positions, Tile, kernels};
 use turbo_kernels::{
     Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
 };
@@ -44,19 +44,8 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
             let w = vec![0u32; STEPS + rows * LANES];
             let mut c = vec![0f32; rows * PANEL];
             for _ in 0..repeats {
-                let tile = Tile {
-                    steps: STEPS,
-                    a: a.as_ptr(),
-                    offsets: offsets.as_ptr(),
-                    a_stride: PANEL,
-                    a_vector: LANES,
-                    w: w.as_ptr(),
-                    w_stride: LANES,
-                    c: c.as_mut_ptr(),
-                    accumulate: true,
-                    aside: [Aside::NONE; 2],
-                    fetch: [Fetch::NONE; 2],
-                };
+                let positions = Positions::rows(&a, &offsets);
+                let tile = Tile::new(STEPS, positions, &w, LANES, &mut c, true);
                 // SAFETY: the vectors above have the sizes that the tile names.
                 unsafe { kernel(&tile) };
             }

@@ -2,14 +2,14 @@
 //! and sum (online softmax, Milakov and Gimelshein 2018). Scores lie `[key][query]`, so every step of the softmax
 //! works on sixteen queries at once.
 
-use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Tile, kernels};
+use crate::arch::{Compute, Kernels, LANES, PANEL, Positions, Tile, TileFn, kernels};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::math::exp;
-use crate::memory::{Buffer, Shared, with_scratch};
+use crate::memory::{Buffer, with_scratch};
 use crate::product::offsets;
-use crate::value::{Layout, Panels, Planes, panel_range, write_step};
-use crate::weight::{pair, pairs};
+use crate::step::{MOST, StepWriter};
+use crate::value::{Layout, Numbers, PanelMut, Panels, Planes, View, panel_range};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -58,24 +58,17 @@ impl KeysValues {
         let (width, tokens, isa) = (keys.channels / heads, keys.positions, ctx.isa);
         let kernels = kernels(isa, compute);
         let steps = compute.steps(width);
-        let rows = tokens.next_multiple_of(key_unit(&kernels, compute));
-        let mut packed_keys = ctx.pool.take(heads * rows * steps);
+        let key_rows = tokens.next_multiple_of(key_unit(&kernels, compute));
+        let mut packed_keys = ctx.pool.take(heads * key_rows * steps);
         packed_keys
             .as_u32_mut()
-            .par_chunks_mut(rows * steps)
+            .par_chunks_mut(key_rows * steps)
             .enumerate()
             .for_each(|(h, out)| {
-                pack_keys(
-                    isa,
-                    &keys.data()[h * width * keys.pitch..],
-                    keys.pitch,
-                    tokens,
-                    width,
-                    out,
-                    compute,
-                );
+                let channels = h * width..(h + 1) * width;
+                pack_keys(isa, keys.view(channels, 0..tokens), out, compute);
             });
-        let steps = compute.steps(rows);
+        let steps = compute.steps(key_rows);
         let value_rows = width.next_multiple_of(kernels.rows);
         let mut packed_values = ctx.pool.take(heads * value_rows * steps);
         packed_values
@@ -83,13 +76,8 @@ impl KeysValues {
             .par_chunks_mut(value_rows * steps)
             .enumerate()
             .for_each(|(h, out)| {
-                for (i, row) in out.chunks_exact_mut(steps).enumerate() {
-                    if i < width {
-                        pack_row(isa, values.row(h * width + i), row, compute);
-                    } else {
-                        row.fill(0);
-                    }
-                }
+                let channels = h * width..(h + 1) * width;
+                pack_values(isa, values.view(channels, 0..tokens), out, steps, compute);
             });
         Self {
             keys: packed_keys,
@@ -97,7 +85,7 @@ impl KeysValues {
             heads,
             width,
             tokens,
-            key_rows: rows,
+            key_rows,
             value_rows,
             compute,
         }
@@ -105,30 +93,24 @@ impl KeysValues {
 }
 
 per_isa! {
-/// `[width][token]` to `[token][width]`, zeros in the rows past the last token.
-fn pack_keys(isa, x: &[f32], pitch: usize, tokens: usize, width: usize, out: &mut [u32], compute: Compute) {
-    let per = compute.per_step();
+/// `[width][token]` to `[token][steps]`, zeros in the rows past the last token.
+fn pack_keys(isa, x: View<'_>, out: &mut [u32], compute: Compute) {
+    let (per, width) = (compute.per_step(), x.channels);
     let steps = compute.steps(width);
-    out[tokens * steps..].fill(0);
+    let zeros = [0f32; PANEL];
+    let mut column = [0u32; PANEL];
+    out[x.positions * steps..].fill(0);
     for s in 0..steps {
-        let low = &x[s * per * pitch..][..tokens];
-        match compute {
-            Compute::F32 => {
-                for t in 0..tokens {
-                    out[t * steps + s] = low[t].to_bits();
-                }
+        for start in (0..x.positions).step_by(PANEL) {
+            let end = x.positions.min(start + PANEL);
+            let mut rows = [&zeros[..end - start]; MOST];
+            for i in 0..per.min(width - s * per) {
+                rows[i] = &x.row(s * per + i)[start..end];
             }
-            Compute::Bf16 => {
-                if s * per + 1 < width {
-                    let high = &x[(s * per + 1) * pitch..][..tokens];
-                    for t in 0..tokens {
-                        out[t * steps + s] = pair(low[t], high[t]);
-                    }
-                } else {
-                    for t in 0..tokens {
-                        out[t * steps + s] = pair(low[t], 0.0);
-                    }
-                }
+            let column = &mut column[..end - start];
+            StepWriter::<LEVEL>(compute).across(rows, column);
+            for (t, step) in column.iter().enumerate() {
+                out[(start + t) * steps + s] = *step;
             }
         }
     }
@@ -136,24 +118,15 @@ fn pack_keys(isa, x: &[f32], pitch: usize, tokens: usize, width: usize, out: &mu
 }
 
 per_isa! {
-fn pack_row(isa, x: &[f32], out: &mut [u32], compute: Compute) {
-    let used = compute.steps(x.len());
-    match compute {
-        Compute::F32 => {
-            for (d, s) in out.iter_mut().zip(x) {
-                *d = s.to_bits();
-            }
-        }
-        Compute::Bf16 => {
-            for (d, s) in out.iter_mut().zip(x.chunks_exact(2)) {
-                *d = pair(s[0], s[1]);
-            }
-            if x.len() % 2 == 1 {
-                out[used - 1] = pair(x[x.len() - 1], 0.0);
-            }
+/// `[width][token]` to `[width][steps]`, zeros in the rows past the last channel.
+fn pack_values(isa, x: View<'_>, out: &mut [u32], steps: usize, compute: Compute) {
+    for (c, row) in out.chunks_exact_mut(steps).enumerate() {
+        if c < x.channels {
+            StepWriter::<LEVEL>(compute).along(x.row(c), row);
+        } else {
+            row.fill(0);
         }
     }
-    out[used..].fill(0);
 }
 }
 
@@ -168,168 +141,189 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
         kv.heads * kv.width,
         "channels of the queries"
     );
-    let compute = kv.compute;
+    let (isa, width, compute) = (ctx.isa, kv.width, kv.compute);
     // A head's channels have to start at a step.
     assert!(
-        kv.width.is_multiple_of(compute.per_step()),
+        width.is_multiple_of(compute.per_step()),
         "an odd head width has no bfloat16 path"
     );
-    let (isa, width) = (ctx.isa, kv.width);
     let mut out = Panels::take(ctx, queries.channels, queries.positions, compute);
-    if !compute.steps(width).is_multiple_of(Layout::GROUP) {
+    let steps = compute.steps(width);
+    if !steps.is_multiple_of(Layout::GROUP) {
         out.layout = Layout::Rows; // so that a head's steps follow each other
     }
-    let (panels, out_steps, layout) = (out.panels(), out.steps(), out.layout);
-    let shared = Shared::new(out.data.as_u32_mut());
-    let steps = compute.steps(width);
-    let (key_rows, value_rows) = (kv.key_rows, kv.value_rows);
-    let value_steps = compute.steps(key_rows);
+    let panels = out.panels();
+    let results = out.disjoint();
     let kernels = kernels(isa, compute);
-    let unit = key_unit(&kernels, compute);
     let tiles = (0..steps.max(compute.steps(KEYS))).step_by(kernels.steps);
     let offsets = offsets(ctx, tiles.len(), tiles.map(|s| s * PANEL));
-    let offsets = offsets.as_u32();
-    let scale = 1.0 / (width as f32).sqrt();
     (0..kv.heads * panels)
         .into_par_iter()
         .with_max_len(1)
         .for_each(|task| {
-            let (head, panel) = (task / panels, task % panels);
-            let Range { start, end } = panel_range(queries.positions, panel);
-            let len = end - start;
-            let kernel = kernels.tiles[len.div_ceil(LANES) - 1];
+            let (index, panel) = (task / panels, task % panels);
+            let positions = panel_range(queries.positions, panel);
+            let Range { start, end } = positions;
+            let channels = index * width..(index + 1) * width;
+            let head = Head {
+                kv,
+                index,
+                kernels: &kernels,
+                kernel: kernels.tiles[positions.len().div_ceil(LANES) - 1],
+                offsets: offsets.as_u32(),
+            };
             kernels.prepare_thread();
-            // SAFETY: one task a head and panel, so nobody else writes these steps.
-            let dst =
-                unsafe { shared.range((panel * out_steps + head * steps) * PANEL, steps * PANEL) };
+            // SAFETY: a head's channels begin with a step, and with a group where the layout has groups; one task has this
+            // head and panel.
+            let result = unsafe { results.channels(panel, channels.clone()) };
             with_scratch(|[q, scores, probabilities, sums]| {
                 let q = q.u32(steps * PANEL);
                 let scores = scores.f32(KEYS * PANEL);
                 let probabilities = probabilities.u32(compute.steps(KEYS) * PANEL);
-                let sums = sums.f32(value_rows * PANEL);
-                pack_query(
-                    isa,
-                    &queries.data()[head * width * queries.pitch..],
-                    queries.pitch,
-                    start,
-                    len,
-                    scale,
-                    q,
-                    compute,
-                );
-                let mut state = Softmax {
-                    max: [f32::NEG_INFINITY; PANEL],
-                    total: [0.0; PANEL],
-                };
+                let sums = sums.f32(kv.value_rows * PANEL);
+                pack_query(isa, queries.view(channels, positions), q, compute);
+                let mut state = Softmax::new();
                 let seen = if causal {
-                    kv.tokens.min(start + len)
+                    kv.tokens.min(end)
                 } else {
                     kv.tokens
                 };
-                for block in (0..seen).step_by(KEYS) {
-                    let keys = KEYS.min(seen - block);
-                    let rows = keys.next_multiple_of(unit);
-                    for r in (0..rows).step_by(kernels.rows) {
-                        let w = &kv.keys.as_u32()[(head * key_rows + block + r) * steps..]
-                            [..kernels.rows * steps];
-                        let tile = Tile {
-                            steps,
-                            a: q.as_ptr(),
-                            offsets: offsets.as_ptr(),
-                            a_stride: PANEL,
-                            a_vector: LANES,
-                            w: w.as_ptr(),
-                            w_stride: steps,
-                            c: scores[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
-                            accumulate: false,
-                            aside: [Aside::NONE; 2],
-                            fetch: [Fetch::NONE; 2],
-                        };
-                        // SAFETY: `q` holds `steps` steps of a panel, `w` and `c` were sliced to size, and the thread
-                        // is prepared.
-                        unsafe { kernel(&tile) };
-                    }
-                    let diagonal = causal.then(|| start as isize - block as isize);
-                    let block_steps = compute.steps(rows);
-                    let probabilities = &mut probabilities[..block_steps * PANEL];
-                    softmax_block(
-                        isa,
-                        scores,
-                        keys,
-                        diagonal,
-                        &mut state,
-                        sums,
-                        block == 0,
-                        probabilities,
-                        compute,
-                    );
-                    for r in (0..value_rows).step_by(kernels.rows) {
-                        let first = (head * value_rows + r) * value_steps + compute.steps(block);
-                        let w = &kv.values.as_u32()[first..]
-                            [..(kernels.rows - 1) * value_steps + block_steps];
-                        let tile = Tile {
-                            steps: block_steps,
-                            a: probabilities.as_ptr(),
-                            offsets: offsets.as_ptr(),
-                            a_stride: PANEL,
-                            a_vector: LANES,
-                            w: w.as_ptr(),
-                            w_stride: value_steps,
-                            c: sums[r * PANEL..][..kernels.rows * PANEL].as_mut_ptr(),
-                            accumulate: block > 0,
-                            aside: [Aside::NONE; 2],
-                            fetch: [Fetch::NONE; 2],
-                        };
-                        // SAFETY: `probabilities` holds `block_steps` steps of a panel, `w` and `c` were sliced to
-                        // size, and the thread is prepared.
-                        unsafe { kernel(&tile) };
-                    }
+                for first in (0..seen).step_by(KEYS) {
+                    let block = Block {
+                        first,
+                        keys: KEYS.min(seen - first),
+                        diagonal: causal.then(|| start as isize - first as isize),
+                    };
+                    let rows = block.keys.next_multiple_of(key_unit(&kernels, compute));
+                    let probabilities = &mut probabilities[..compute.steps(rows) * PANEL];
+                    head.scores(first, q, &mut scores[..rows * PANEL]);
+                    softmax_block(isa, scores, block, &mut state, sums, probabilities, compute);
+                    head.values(first, probabilities, sums);
                 }
-                finish(isa, sums, width, &state, dst, layout, compute);
+                finish(isa, sums, &state, result);
             });
         });
     out
 }
 
+/// A block of keys.
+#[derive(Clone, Copy)]
+struct Block {
+    first: usize,
+    keys: usize,
+    /// Position l sees keys up to `l + diagonal` of this block.
+    diagonal: Option<isize>,
+}
+
+/// One head, for one panel of queries.
+struct Head<'a> {
+    kv: &'a KeysValues,
+    index: usize,
+    kernels: &'a Kernels,
+    /// For as many vectors as the panel has.
+    kernel: TileFn,
+    offsets: &'a [u32],
+}
+
+impl Head<'_> {
+    /// `scores [keys][PANEL]` of the queries, for as many keys from `first` on.
+    fn scores(&self, first: usize, queries: &[u32], scores: &mut [f32]) {
+        let steps = self.kv.compute.steps(self.kv.width);
+        let keys = &self.kv.keys.as_u32()[(self.index * self.kv.key_rows + first) * steps..];
+        self.multiply(steps, queries, keys, steps, scores, false);
+    }
+
+    /// Adds the values from token `first` on, weighted by `probabilities [steps of tokens][PANEL]`, to
+    /// `sums [width][PANEL]`.
+    fn values(&self, first: usize, probabilities: &[u32], sums: &mut [f32]) {
+        let pitch = self.kv.compute.steps(self.kv.key_rows);
+        let start = self.index * self.kv.value_rows * pitch + self.kv.compute.steps(first);
+        let values = &self.kv.values.as_u32()[start..];
+        let steps = probabilities.len() / PANEL;
+        self.multiply(steps, probabilities, values, pitch, sums, first > 0);
+    }
+
+    /// `sums [rows][PANEL]` of `steps` steps of a panel, with rows of weights that lie `pitch` apart.
+    fn multiply(
+        &self,
+        steps: usize,
+        panel: &[u32],
+        weights: &[u32],
+        pitch: usize,
+        sums: &mut [f32],
+        accumulate: bool,
+    ) {
+        let panel = &panel[..steps * PANEL];
+        let rows = self.kernels.rows;
+        for (i, sums) in sums.chunks_exact_mut(rows * PANEL).enumerate() {
+            let tile = Tile::new(
+                steps,
+                Positions::rows(panel, self.offsets),
+                &weights[i * rows * pitch..],
+                pitch,
+                sums,
+                accumulate,
+            );
+            // SAFETY:
+            // - `panel` was cut to its steps, and `offsets` are those of the longest panel;
+            // - `Tile::new` checked weights and sums;
+            // - `kernels` checked the instruction set, and the thread is prepared.
+            unsafe { (self.kernel)(&tile) };
+        }
+    }
+}
+
+/// The largest score that each position has met, and the sum of what its keys weigh beside that one.
 struct Softmax {
     max: [f32; PANEL],
     total: [f32; PANEL],
 }
 
+impl Softmax {
+    fn new() -> Self {
+        Self {
+            max: [f32::NEG_INFINITY; PANEL],
+            total: [0.0; PANEL],
+        }
+    }
+}
+
 per_isa! {
-fn pack_query(isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: f32, out: &mut [u32], compute: Compute) {
+/// Queries, scaled by `1 / sqrt(width)`, as `[steps][PANEL]`.
+fn pack_query(isa, x: View<'_>, out: &mut [u32], compute: Compute) {
     let per = compute.per_step();
-    for (s, dst) in out.chunks_exact_mut(PANEL).enumerate() {
-        let low = &x[s * per * pitch + start..][..len];
-        match compute {
-            Compute::F32 => {
-                for (d, a) in dst.iter_mut().zip(low) {
-                    *d = (*a * scale).to_bits();
-                }
-            }
-            Compute::Bf16 => {
-                let high = &x[(s * per + 1) * pitch + start..][..len];
-                for ((d, a), b) in dst.iter_mut().zip(low).zip(high) {
-                    *d = pair(*a * scale, *b * scale);
-                }
+    let scale = 1.0 / (x.channels as f32).sqrt();
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    for (s, out) in out.chunks_exact_mut(PANEL).enumerate() {
+        for i in 0..per {
+            for (number, v) in numbers[i].iter_mut().zip(x.row(s * per + i)) {
+                *number = *v * scale;
             }
         }
-        dst[len..].fill(0);
+        write_rows::<LEVEL>(compute, &numbers, out);
     }
 }
 }
 
+/// A step of a panel whose steps lie in rows.
+#[inline(always)]
+fn write_rows<const LEVEL: u8>(compute: Compute, numbers: &Numbers, out: &mut [u32]) {
+    let mut rows: [&[f32]; MOST] = [&[]; MOST];
+    for i in 0..MOST {
+        rows[i] = &numbers[i];
+    }
+    StepWriter::<LEVEL>(compute).across(rows, &mut out[..PANEL]);
+}
+
 per_isa! {
 /// One block of scores becomes weights of the values; what was summed before is brought to the new maximum.
-/// `diagonal`: position l may see keys up to `l + diagonal` of this block.
 fn softmax_block(
-    isa, scores: &mut [f32], keys: usize, diagonal: Option<isize>, state: &mut Softmax, sums: &mut [f32],
-    first: bool, out: &mut [u32], compute: Compute,
+    isa, scores: &mut [f32], block: Block, state: &mut Softmax, sums: &mut [f32], out: &mut [u32], compute: Compute,
 ) {
     let mut max = state.max;
-    for (j, row) in scores.chunks_exact_mut(PANEL).take(keys).enumerate() {
+    for (j, row) in scores.chunks_exact_mut(PANEL).take(block.keys).enumerate() {
         let row: &mut [f32; PANEL] = row.try_into().expect("a row of a panel");
-        if let Some(diagonal) = diagonal {
+        if let Some(diagonal) = block.diagonal {
             for (l, v) in row.iter_mut().enumerate() {
                 if j as isize > l as isize + diagonal {
                     *v = f32::NEG_INFINITY;
@@ -346,7 +340,7 @@ fn softmax_block(
     }
     // Once the largest score was met, nothing has to shrink.
     let larger = max.iter().zip(&state.max).any(|(new, old)| new > old);
-    if !first && larger {
+    if block.first > 0 && larger {
         let mut shrink = [0f32; PANEL];
         for l in 0..PANEL {
             shrink[l] = exp::<LEVEL>(state.max[l] - max[l]);
@@ -360,52 +354,43 @@ fn softmax_block(
     }
     state.max = max;
     let per = compute.per_step();
-    for (s, dst) in out.chunks_exact_mut(PANEL).enumerate() {
-        let mut values = [[0f32; PANEL]; 2];
+    for (s, out) in out.chunks_exact_mut(PANEL).enumerate() {
+        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
         for i in 0..per {
             let j = s * per + i;
-            if j < keys {
+            if j < block.keys {
                 let row: &[f32; PANEL] = scores[j * PANEL..][..PANEL].try_into().expect("a row of a panel");
                 for l in 0..PANEL {
                     // `exp` does not reach zero, which a hidden key needs.
                     let e = exp::<LEVEL>(row[l] - max[l]);
-                    values[i][l] = if row[l] == f32::NEG_INFINITY { 0.0 } else { e };
-                    state.total[l] += values[i][l];
+                    numbers[i][l] = if row[l] == f32::NEG_INFINITY { 0.0 } else { e };
+                    state.total[l] += numbers[i][l];
                 }
             }
         }
-        match compute {
-            Compute::F32 => {
-                for l in 0..PANEL {
-                    dst[l] = values[0][l].to_bits();
-                }
-            }
-            Compute::Bf16 => {
-                for l in (0..PANEL).step_by(LANES) {
-                    pairs::<LEVEL>(&values[0][l..], &values[1][l..], &mut dst[l..l + LANES]);
-                }
-            }
-        }
+        write_rows::<LEVEL>(compute, &numbers, out);
     }
 }
 }
 
 per_isa! {
-fn finish(isa, sums: &[f32], width: usize, state: &Softmax, dst: &mut [u32], layout: Layout, compute: Compute) {
+/// Sums `[width][PANEL]`, divided by what the keys weigh together, as channels of the result.
+fn finish(isa, sums: &[f32], state: &Softmax, out: PanelMut<'_>) {
+    let mut out = out;
     let mut inverse = [0f32; PANEL];
     for l in 0..PANEL {
         inverse[l] = 1.0 / state.total[l];
     }
-    let per = compute.per_step();
-    let mut values = [[0f32; PANEL]; 2];
-    for s in 0..width / per {
+    let per = out.compute.per_step();
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    for s in 0..out.channels / per {
         for i in 0..per {
             let row = &sums[(s * per + i) * PANEL..][..PANEL];
             for l in 0..PANEL {
-                values[i][l] = row[l] * inverse[l];
+                numbers[i][l] = row[l] * inverse[l];
             }
         }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, dst);
+        out.write::<LEVEL>(s, &numbers);
     }
 }
 }

@@ -16,6 +16,7 @@ mod memory;
 mod norm;
 mod product;
 pub mod reference;
+mod step;
 mod value;
 mod weight;
 
@@ -29,4 +30,4 @@ pub use math::{Activation, activate, add, soft_clamp};
 pub use memory::{Buffer, Pool};
 pub use norm::layer_norm;
 pub use value::{GroupNorm, Padded, Panels, Planes, Source, concat};
-pub use weight::{Float, Matrix, to_f32};
+pub use weight::{Float, Matrix};

@@ -3,11 +3,12 @@
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
-use crate::math::{Activation, activate_inline, gelu};
-use crate::memory::{Shared, with_scratch};
+use crate::math::{Activation, activate, activate_inline, gelu};
+use crate::memory::{Disjoint, with_scratch};
 use crate::product::{Product, Target, segments, store};
-use crate::value::{Layout, Panels, Planes, write_step};
-use crate::weight::{Matrix, to_f32};
+use crate::step::MOST;
+use crate::value::{Layout, Numbers, PanelMut, Panels, Planes};
+use crate::weight::Matrix;
 use rayon::prelude::*;
 
 /// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
@@ -99,7 +100,7 @@ fn into_planes(
     );
     let pitch = out.pitch;
     let target = Target {
-        out: Shared::new(out.data_mut()),
+        out: Disjoint::new(out.data_mut()),
         pitch,
         bias,
         add,
@@ -159,24 +160,13 @@ pub fn linear_panels<'a>(
     let x = &x.into();
     x.check(w, bias);
     let mut out = Panels::take(ctx, w.rows, x.positions, x.compute);
-    let (steps, layout) = (out.steps(), out.layout);
-    let shared = Shared::new(out.data.as_u32_mut());
+    let panels = out.disjoint();
     x.product(ctx, w, 1).run(|rows, panel, sums| {
-        let compute = x.compute;
-        let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
-        // SAFETY: units of rows are even, and whole groups of steps where the layout has groups, so no other thread
-        // writes this range of this panel.
-        let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
-        store_panel(
-            ctx.isa,
-            sums,
-            rows.len(),
-            bias.map(|b| &b[rows]),
-            activation,
-            compute,
-            layout,
-            dst,
-        );
+        let bias = bias.map(|b| &b[rows.clone()]);
+        // SAFETY: rows of a task are whole tiles, so they are whole steps, and whole groups of steps where the layout has
+        // groups; no other thread writes these rows of this panel.
+        let out = unsafe { panels.channels(panel, rows) };
+        store_panel(ctx.isa, sums, bias, activation, out);
     });
     out
 }
@@ -192,54 +182,54 @@ pub fn linear_geglu<'a>(
     x.check(w, bias);
     let half = w.rows / 2;
     let mut out = Panels::take(ctx, half, x.positions, x.compute);
-    let (steps, layout) = (out.steps(), out.layout);
-    let shared = Shared::new(out.data.as_u32_mut());
+    let panels = out.disjoint();
     x.product(ctx, w, 2).run(|rows, panel, sums| {
-        let compute = x.compute;
-        let (first, count) = (rows.start / compute.per_step(), compute.steps(rows.len()));
-        // SAFETY: as in `linear_panels`.
-        let dst = unsafe { shared.range((panel * steps + first) * PANEL, count * PANEL) };
         let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
-        store_geglu(ctx.isa, sums, rows.len(), bias, compute, layout, dst);
+        // SAFETY: as in `linear_panels`.
+        let out = unsafe { panels.channels(panel, rows) };
+        store_geglu(ctx.isa, sums, bias, out);
     });
     out
 }
 
 per_isa! {
-fn store_panel(isa, sums: &[f32], rows: usize, bias: Option<&[f32]>, act: Activation, compute: Compute, layout: Layout, dst: &mut [u32]) {
-    let per = compute.per_step();
-    for s in 0..compute.steps(rows) {
-        let mut values = [[0f32; PANEL]; 2];
+/// Sums `[rows][PANEL]` as channels of a panel.
+fn store_panel(isa, sums: &[f32], bias: Option<&[f32]>, act: Activation, out: PanelMut<'_>) {
+    let mut out = out;
+    let (per, rows) = (out.compute.per_step(), out.channels);
+    for s in 0..out.compute.steps(rows) {
+        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
         for i in 0..per.min(rows - s * per) {
             let r = s * per + i;
             let b = bias.map_or(0.0, |b| b[r]);
-            for (v, c) in values[i].iter_mut().zip(&sums[r * PANEL..][..PANEL]) {
+            for (v, c) in numbers[i].iter_mut().zip(&sums[r * PANEL..][..PANEL]) {
                 *v = *c + b;
             }
-            activate_inline::<LEVEL>(&mut values[i], act);
+            activate_inline::<LEVEL>(&mut numbers[i], act);
         }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, dst);
+        out.write::<LEVEL>(s, &numbers);
     }
 }
 }
 
 per_isa! {
-fn store_geglu(isa, sums: &[f32], rows: usize, bias: Option<(&[f32], &[f32])>, compute: Compute, layout: Layout, dst: &mut [u32]) {
-    let per = compute.per_step();
-    // Sums are `[value, gate][rows of the task][PANEL]`.
+/// Sums `[value, gate][rows of the task][PANEL]` as channels of a panel.
+fn store_geglu(isa, sums: &[f32], bias: Option<(&[f32], &[f32])>, out: PanelMut<'_>) {
+    let mut out = out;
+    let (per, rows) = (out.compute.per_step(), out.channels);
     let gates = &sums[sums.len() / 2..];
-    for s in 0..compute.steps(rows) {
-        let mut values = [[0f32; PANEL]; 2];
+    for s in 0..out.compute.steps(rows) {
+        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
         for i in 0..per.min(rows - s * per) {
             let r = s * per + i;
             let (bv, bg) = bias.map_or((0.0, 0.0), |(v, g)| (v[r], g[r]));
             let value = &sums[r * PANEL..][..PANEL];
             let gate = &gates[r * PANEL..][..PANEL];
-            for ((o, v), g) in values[i].iter_mut().zip(value).zip(gate) {
+            for ((o, v), g) in numbers[i].iter_mut().zip(value).zip(gate) {
                 *o = (*v + bv) * gelu::<LEVEL>(*g + bg);
             }
         }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, dst);
+        out.write::<LEVEL>(s, &numbers);
     }
 }
 }
@@ -278,11 +268,11 @@ pub fn linear_vector(
             let row = room.f32(w.cols);
             for (j, o) in chunk.iter_mut().enumerate() {
                 let r = i * 64 + j;
-                to_f32(ctx.isa, w.float, w.part(r, 0, w.cols), row);
+                w.widen(ctx.isa, r, 0..w.cols, row);
                 *o = dot(ctx.isa, x, row) + bias.map_or(0.0, |b| b[r]);
             }
         });
-        crate::math::activate(ctx.isa, chunk, activation);
+        activate(ctx.isa, chunk, activation);
     });
     out
 }

@@ -3,7 +3,8 @@
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
-use crate::value::{GroupNorm, Layout, Panels, Planes, write_step};
+use crate::step::MOST;
+use crate::value::{GroupNorm, Numbers, PanelMut, Panels, Planes, View};
 use rayon::prelude::*;
 
 /// Normalises the channels of each position: `(x - mean) / sqrt(variance + eps) * weight + bias`.
@@ -19,41 +20,23 @@ pub fn layer_norm(
     compute: Compute,
 ) -> Panels {
     assert!(weight.len() == x.channels && bias.len() == x.channels);
-    Panels::build(
-        ctx,
-        x.channels,
-        x.positions,
-        compute,
-        |range, layout, panel| {
-            layer_norm_panel(
-                ctx.isa,
-                x.data(),
-                x.pitch,
-                range.start,
-                range.len(),
-                weight,
-                bias,
-                eps,
-                panel,
-                layout,
-                compute,
-            );
-        },
-    )
+    let (channels, positions) = (x.channels, x.positions);
+    Panels::build(ctx, channels, positions, compute, |range, panel| {
+        let x = x.view(0..channels, range);
+        layer_norm_panel(ctx.isa, x, weight, bias, eps, panel);
+    })
 }
 
 per_isa! {
-fn layer_norm_panel(
-    isa, x: &[f32], pitch: usize, start: usize, len: usize, weight: &[f32], bias: &[f32], eps: f32,
-    panel: &mut [u32], layout: Layout, compute: Compute,
-) {
-    let channels = weight.len();
+fn layer_norm_panel(isa, x: View<'_>, weight: &[f32], bias: &[f32], eps: f32, panel: PanelMut<'_>) {
+    let mut panel = panel;
+    let (channels, len) = (x.channels, x.positions);
     let n = channels as f32;
     // Two passes, mean first: the difference of squares would lose digits where the mean is large.
     let mut mean = [0f32; PANEL];
     let mut scale = [0f32; PANEL];
     for c in 0..channels {
-        for (m, v) in mean[..len].iter_mut().zip(&x[c * pitch + start..][..len]) {
+        for (m, v) in mean[..len].iter_mut().zip(x.row(c)) {
             *m += *v;
         }
     }
@@ -61,28 +44,28 @@ fn layer_norm_panel(
         *m /= n;
     }
     for c in 0..channels {
-        for ((s, v), m) in scale[..len].iter_mut().zip(&x[c * pitch + start..][..len]).zip(&mean) {
+        for ((s, v), m) in scale[..len].iter_mut().zip(x.row(c)).zip(&mean) {
             *s += (*v - *m) * (*v - *m);
         }
     }
     for s in &mut scale {
         *s = 1.0 / (*s / n + eps).sqrt();
     }
-    let per = compute.per_step();
-    let mut values = [[0f32; PANEL]; 2];
-    for s in 0..compute.steps(channels) {
+    let per = panel.compute.per_step();
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    for s in 0..panel.compute.steps(channels) {
         for i in 0..per {
             let c = s * per + i;
             if c < channels {
-                let row = &x[c * pitch + start..][..len];
+                let row = x.row(c);
                 for l in 0..len {
-                    values[i][l] = (row[l] - mean[l]) * scale[l] * weight[c] + bias[c];
+                    numbers[i][l] = (row[l] - mean[l]) * scale[l] * weight[c] + bias[c];
                 }
             } else {
-                values[i][..len].fill(0.0);
+                numbers[i][..len].fill(0.0);
             }
         }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
+        panel.write::<LEVEL>(s, &numbers);
     }
 }
 }

@@ -1,9 +1,13 @@
 //! Weights as the file holds them, and their way into the type of the products.
+//!
+//! A format is a [`Float`]. Everything that reads a weight asks [`Matrix`] to widen a part of a row: a format is known
+//! here and nowhere else.
 
-use crate::arch::{Compute, LANES};
-#[cfg(target_arch = "x86_64")]
-use crate::isa::BF16;
+use crate::arch::Compute;
 use crate::isa::{Isa, per_isa};
+use crate::memory::as_floats_mut;
+use crate::step::StepWriter;
+use std::ops::Range;
 
 /// How a number is stored in a file, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +34,9 @@ impl Float {
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     /// `rows * cols` numbers, not necessarily aligned.
-    pub bytes: &'a [u8],
+    bytes: &'a [u8],
     /// What they are.
-    pub float: Float,
+    float: Float,
     /// Outputs.
     pub rows: usize,
     /// Inputs.
@@ -58,49 +62,73 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Numbers `start..end` of row `row`.
+    /// Numbers `cols` of row `row` as floats.
+    ///
+    /// # Panics
+    /// If `out` has another length than `cols`.
+    pub fn widen(&self, isa: Isa, row: usize, cols: Range<usize>, out: &mut [f32]) {
+        assert_eq!(cols.len(), out.len(), "widened numbers");
+        let bytes = self.bytes(row, cols);
+        match self.float {
+            Float::F32 => f32_to_f32(isa, bytes, out),
+            Float::Bf16 => bf16_to_f32(isa, bytes, out),
+            Float::F16 => f16_to_f32(isa, bytes, out),
+        }
+    }
+
+    /// Numbers `cols` of row `row` as steps; what is left of the last step becomes zero.
+    ///
+    /// # Panics
+    /// If `out` is not as long as the steps.
+    pub(crate) fn widen_steps(
+        &self,
+        isa: Isa,
+        compute: Compute,
+        row: usize,
+        cols: Range<usize>,
+        out: &mut [u32],
+    ) {
+        assert_eq!(out.len(), compute.steps(cols.len()), "widened steps");
+        match (compute, self.float) {
+            (Compute::F32, _) => self.widen(isa, row, cols, as_floats_mut(out)),
+            #[cfg(target_arch = "x86_64")]
+            (Compute::Bf16, Float::F16) if isa.has_bf16() => {
+                crate::arch::f16_to_pairs(self.bytes(row, cols), out);
+            }
+            (Compute::Bf16, Float::Bf16) => bf16_to_pairs(self.bytes(row, cols), out),
+            (Compute::Bf16, _) => {
+                let mut room = [0f32; 256];
+                for (i, out) in out.chunks_mut(128).enumerate() {
+                    let start = cols.start + 256 * i;
+                    let part = start..(start + 256).min(cols.end);
+                    let room = &mut room[..part.len()];
+                    self.widen(isa, row, part, room);
+                    write_along(isa, compute, room, out);
+                }
+            }
+        }
+    }
+
+    /// Where numbers `cols` of row `row` lie: to be asked for ahead.
     #[inline]
-    pub(crate) fn part(&self, row: usize, start: usize, end: usize) -> &'a [u8] {
+    pub(crate) fn bytes(&self, row: usize, cols: Range<usize>) -> &'a [u8] {
         let size = self.float.size();
-        &self.bytes[(row * self.cols + start) * size..(row * self.cols + end) * size]
+        &self.bytes[(row * self.cols + cols.start) * size..(row * self.cols + cols.end) * size]
     }
-}
 
-/// Bits of the nearest bfloat16, ties to even. A NaN stays one.
-#[inline(always)]
-pub(crate) fn to_bf16(x: f32) -> u32 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    if x.is_nan() {
-        (bits >> 16) | 0x40
-    } else {
-        rounded
+    /// Bytes from one row to the next.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.cols * self.float.size()
     }
-}
 
-/// Two bfloat16 in one element, the first in the low half.
-#[inline(always)]
-pub(crate) fn pair(a: f32, b: f32) -> u32 {
-    to_bf16(a) | (to_bf16(b) << 16)
-}
-
-/// A vector of such elements.
-#[inline(always)]
-pub(crate) fn pairs<const LEVEL: u8>(a: &[f32], b: &[f32], out: &mut [u32]) {
-    let (a, b, out) = (&a[..LANES], &b[..LANES], &mut out[..LANES]);
-    #[cfg(target_arch = "x86_64")]
-    if LEVEL >= BF16 {
-        // SAFETY: a body of `per_isa!` has this level only where the CPU has AVX-512 BF16; the slices were cut to size.
-        unsafe { crate::arch::pairs_16(a.as_ptr(), b.as_ptr(), out.as_mut_ptr()) };
-        return;
-    }
-    for l in 0..LANES {
-        out[l] = pair(a[l], b[l]);
+    /// Whether these are float16, which some tile kernels widen beside their products.
+    pub(crate) fn is_f16(&self) -> bool {
+        self.float == Float::F16
     }
 }
 
 #[inline(always)]
-fn f16_to_f32(h: u16) -> f32 {
+fn widen_f16(h: u16) -> f32 {
     let h = u32::from(h);
     // Exponent and fraction in place, then the difference of the biases as a product, which also does subnormals.
     let small = f32::from_bits((h & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
@@ -118,13 +146,13 @@ fn halves(bytes: &[u8]) -> impl Iterator<Item = u16> {
 per_isa! {
 fn f16_plain(isa, src: &[u8], dst: &mut [f32]) {
     for (d, h) in dst.iter_mut().zip(halves(src)) {
-        *d = f16_to_f32(h);
+        *d = widen_f16(h);
     }
 }
 }
 
 per_isa! {
-fn bf16_plain(isa, src: &[u8], dst: &mut [f32]) {
+fn bf16_to_f32(isa, src: &[u8], dst: &mut [f32]) {
     for (d, h) in dst.iter_mut().zip(halves(src)) {
         *d = f32::from_bits(u32::from(h) << 16);
     }
@@ -132,87 +160,40 @@ fn bf16_plain(isa, src: &[u8], dst: &mut [f32]) {
 }
 
 per_isa! {
-fn f32_plain(isa, src: &[u8], dst: &mut [f32]) {
+fn f32_to_f32(isa, src: &[u8], dst: &mut [f32]) {
     for (d, b) in dst.iter_mut().zip(src.chunks_exact(4)) {
         *d = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     }
 }
 }
 
+/// float16 as floats, by the CPU's own instructions where it has them.
+fn f16_to_f32(isa: Isa, src: &[u8], dst: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx2 {
+        return crate::arch::f16_to_f32(isa, src, dst);
+    }
+    #[cfg(target_arch = "aarch64")]
+    if isa == Isa::Neon {
+        return crate::arch::f16_to_f32(src, dst);
+    }
+    f16_plain(isa, src, dst);
+}
+
+fn bf16_to_pairs(src: &[u8], dst: &mut [u32]) {
+    for (d, b) in dst.iter_mut().zip(src.chunks(4)) {
+        let low = u32::from(u16::from_le_bytes([b[0], b[1]]));
+        let high = if b.len() == 4 {
+            u32::from(u16::from_le_bytes([b[2], b[3]]))
+        } else {
+            0
+        };
+        *d = low | (high << 16);
+    }
+}
+
 per_isa! {
-fn pairs_plain(isa, src: &[f32], dst: &mut [u32]) {
-    for (d, s) in dst.iter_mut().zip(src.chunks_exact(2)) {
-        *d = pair(s[0], s[1]);
-    }
-    if src.len() % 2 == 1 {
-        dst[src.len() / 2] = pair(src[src.len() - 1], 0.0);
-    }
+fn write_along(isa, compute: Compute, row: &[f32], out: &mut [u32]) {
+    StepWriter::<LEVEL>(compute).along(row, out);
 }
-}
-
-/// Numbers of a file as floats.
-///
-/// # Panics
-/// If the lengths do not agree.
-pub fn to_f32(isa: Isa, float: Float, src: &[u8], dst: &mut [f32]) {
-    assert_eq!(src.len(), dst.len() * float.size());
-    match float {
-        Float::F32 => f32_plain(isa, src, dst),
-        Float::Bf16 => bf16_plain(isa, src, dst),
-        Float::F16 => {
-            #[cfg(target_arch = "x86_64")]
-            if isa >= Isa::Avx2 {
-                return crate::arch::f16_to_f32(isa, src, dst);
-            }
-            #[cfg(target_arch = "aarch64")]
-            if isa == Isa::Neon {
-                return crate::arch::f16_to_f32(src, dst);
-            }
-            f16_plain(isa, src, dst);
-        }
-    }
-}
-
-/// Numbers of a file as steps of a product: floats, or pairs of bfloat16.
-///
-/// An odd number at the end is paired with zero.
-///
-/// # Panics
-/// If the lengths do not agree.
-pub(crate) fn to_steps(isa: Isa, compute: Compute, float: Float, src: &[u8], dst: &mut [u32]) {
-    let count = src.len() / float.size();
-    assert_eq!(dst.len(), compute.steps(count));
-    match (compute, float) {
-        (Compute::F32, _) => to_f32(isa, float, src, as_f32_mut(dst)),
-        #[cfg(target_arch = "x86_64")]
-        (Compute::Bf16, Float::F16) if isa.has_bf16() => {
-            crate::arch::f16_to_pairs(src, dst);
-        }
-        (Compute::Bf16, Float::Bf16) => {
-            for (d, b) in dst.iter_mut().zip(src.chunks(4)) {
-                let low = u32::from(u16::from_le_bytes([b[0], b[1]]));
-                let high = if b.len() == 4 {
-                    u32::from(u16::from_le_bytes([b[2], b[3]]))
-                } else {
-                    0
-                };
-                *d = low | (high << 16);
-            }
-        }
-        (Compute::Bf16, _) => {
-            let mut room = [0f32; 256];
-            for (src, dst) in src.chunks(256 * float.size()).zip(dst.chunks_mut(128)) {
-                let room = &mut room[..src.len() / float.size()];
-                to_f32(isa, float, src, room);
-                pairs_plain(isa, room, dst);
-            }
-        }
-    }
-}
-
-/// The same memory as floats.
-#[inline(always)]
-pub(crate) fn as_f32_mut(bits: &mut [u32]) -> &mut [f32] {
-    // SAFETY: u32 and f32 have the same size and alignment, and every bit pattern is valid in both.
-    unsafe { std::slice::from_raw_parts_mut(bits.as_mut_ptr().cast(), bits.len()) }
 }

@@ -66,6 +66,68 @@ pub struct Tile {
     pub fetch: [Fetch; 2],
 }
 
+/// The positions of a tile: a panel's steps, and where they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions<'a> {
+    /// The panel, its first position first.
+    pub panel: &'a [u32],
+    /// See [`Tile::offsets`].
+    pub offsets: &'a [u32],
+    /// See [`Tile::a_stride`].
+    pub stride: usize,
+    /// See [`Tile::a_vector`].
+    pub vector: usize,
+}
+
+impl<'a> Positions<'a> {
+    /// Steps that lie as `[steps, PANEL]`.
+    pub fn rows(panel: &'a [u32], offsets: &'a [u32]) -> Self {
+        Self {
+            panel,
+            offsets,
+            stride: PANEL,
+            vector: LANES,
+        }
+    }
+}
+
+impl Tile {
+    /// `steps` steps of `positions` against weight rows that lie `stride` apart; sums go to `sums`, `[rows][PANEL]`, or are
+    /// added to what is there. Nothing is asked for meanwhile.
+    ///
+    /// # Panics
+    /// If `weights` or `sums` end too early.
+    #[inline(always)]
+    pub fn new(
+        steps: usize,
+        positions: Positions<'_>,
+        weights: &[u32],
+        stride: usize,
+        sums: &mut [f32],
+        accumulate: bool,
+    ) -> Self {
+        let rows = sums.len() / PANEL;
+        assert!(
+            rows > 0 && weights.len() >= (rows - 1) * stride + steps,
+            "a tile of {rows} rows of {steps} steps, {stride} apart, in {} elements",
+            weights.len()
+        );
+        Self {
+            steps,
+            a: positions.panel.as_ptr(),
+            offsets: positions.offsets.as_ptr(),
+            a_stride: positions.stride,
+            a_vector: positions.vector,
+            w: weights.as_ptr(),
+            w_stride: stride,
+            c: sums.as_mut_ptr(),
+            accumulate,
+            aside: [Aside::NONE; 2],
+            fetch: [Fetch::NONE; 2],
+        }
+    }
+}
+
 /// Memory to be asked for, a piece with each step. The processor foresees long runs by itself; short ones have to be
 /// asked for, and all at once they would wait for each other.
 #[derive(Clone, Copy, Debug)]
@@ -106,13 +168,17 @@ pub struct Aside {
     pub from: *const u8,
     /// Where they go.
     pub to: *mut u32,
-    /// How many, in chunks of 64 bytes.
+    /// How many, in chunks of [`Aside::CHUNK`] bytes.
     pub chunks: usize,
     /// Bytes from here to what will be read soon.
     pub ahead: usize,
 }
 
 impl Aside {
+    /// Bytes of a chunk, and the steps that they become.
+    pub const CHUNK: usize = 64;
+    /// See [`Aside::CHUNK`].
+    pub const STEPS: usize = 16;
     /// Nothing.
     pub const NONE: Self = Self {
         from: core::ptr::null(),
@@ -125,10 +191,15 @@ impl Aside {
 /// A tile kernel of one width.
 ///
 /// # Safety
-/// With `V` the vectors it is made for: `a + offsets[s / n] + s % n * a_stride + v * a_vector`, with `n` the kernel's
-/// steps, must be readable for [`LANES`] elements for each step `s` and vector `v`, `offsets` for `steps / n` elements, rounded up, and one, `w + r * w_stride` for `steps` elements for each row, `c` writable for `rows * PANEL`; the CPU must have the
-/// instruction set, and the thread must have called [`Kernels::prepare_thread`]. With [`Kernels::widens`], `from` must be
-/// readable and `to` writable for the chunks of each [`Aside`].
+/// With `V` the vectors that it is made for, and `n` the kernel's steps:
+///
+/// - `a + offsets[s / n] + s % n * a_stride + v * a_vector` is readable for [`LANES`] elements, for each step `s` and
+///   vector `v`;
+/// - `offsets` is readable for `steps / n` elements, rounded up, and one more;
+/// - `w + r * w_stride` is readable for `steps` elements, for each row `r`;
+/// - `c` is readable and writable for `rows * PANEL` elements;
+/// - with [`Kernels::widens`], `from` is readable and `to` writable for the chunks of each [`Aside`];
+/// - the CPU has the instruction set, and the thread has called [`Kernels::prepare_thread`].
 pub type TileFn = unsafe fn(&Tile);
 
 /// The tile kernels of an instruction set, and what they ask for.

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::math::Activation;
-use crate::memory::Shared;
+use crate::memory::Disjoint;
 use crate::product::{Product, Target, segments, store};
 use crate::value::{Layout, Padded, Planes};
 use crate::weight::Matrix;
@@ -37,7 +37,7 @@ pub fn conv3x3(
     );
     let pitch = out.pitch;
     let target = Target {
-        out: Shared::new(out.data_mut()),
+        out: Disjoint::new(out.data_mut()),
         pitch,
         bias,
         add,

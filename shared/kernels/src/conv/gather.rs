@@ -3,7 +3,8 @@
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::PLAIN;
-use crate::value::{Panels, Planes, write_step};
+use crate::step::MOST;
+use crate::value::{Numbers, Panels, Planes};
 
 /// Size and movement of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn gather(
     let taps = window.kernel * window.kernel;
     let [top, _, left, _] = window.padding;
     let (channels, positions) = (x.channels * taps, out_height * out_width);
-    Panels::build(ctx, channels, positions, compute, |range, layout, panel| {
+    Panels::build(ctx, channels, positions, compute, |range, mut panel| {
         let lanes = range.len();
         let value = |k: usize, lane: usize| -> f32 {
             let (c, tap) = (k / taps, k % taps);
@@ -58,15 +59,15 @@ pub fn gather(
             }
         };
         let per = compute.per_step();
-        let mut values = [[0f32; PANEL]; 2];
+        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
         for s in 0..compute.steps(channels) {
-            for (i, values) in values.iter_mut().enumerate().take(per) {
-                for (lane, v) in values[..lanes].iter_mut().enumerate() {
+            for (i, numbers) in numbers.iter_mut().enumerate().take(per) {
+                for (lane, v) in numbers[..lanes].iter_mut().enumerate() {
                     let k = s * per + i;
                     *v = if k < channels { value(k, lane) } else { 0.0 };
                 }
             }
-            write_step::<PLAIN>(compute, &values[0], &values[1], layout, s, panel);
+            panel.write::<PLAIN>(s, &numbers);
         }
     })
 }

@@ -2,14 +2,14 @@
 
 /// A pointer to elements that several threads write, each its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(*mut T, usize);
+pub(crate) struct Disjoint<T>(*mut T, usize);
 
 // SAFETY: the methods that hand out memory are unsafe and ask for disjoint ranges.
-unsafe impl<T: Send> Send for Shared<T> {}
+unsafe impl<T: Send> Send for Disjoint<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for Disjoint<T> {}
 
-impl<T> Shared<T> {
+impl<T> Disjoint<T> {
     pub(crate) fn new(slice: &mut [T]) -> Self {
         Self(slice.as_mut_ptr(), slice.len())
     }

@@ -1,5 +1,6 @@
 //! Memory of values.
 
+use super::cast::{as_floats, as_floats_mut};
 use super::pages::{PAGE, map};
 use memmap2::MmapRaw;
 use std::ops::Range;
@@ -132,14 +133,12 @@ impl Buffer {
 
     /// As floats.
     pub fn as_f32(&self) -> &[f32] {
-        // SAFETY: as in `as_u32`; every bit pattern is an f32.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
+        as_floats(self.as_u32())
     }
 
     /// As floats, to write.
     pub fn as_f32_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `as_f32`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len) }
+        as_floats_mut(self.as_u32_mut())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Scratch of the threads.
 
+use super::cast::as_floats_mut;
 use super::pages::{PAGE, map};
 use memmap2::MmapMut;
 use std::cell::RefCell;
@@ -22,9 +23,7 @@ impl Scratch {
 
     /// The same as floats.
     pub(crate) fn f32(&mut self, len: usize) -> &mut [f32] {
-        let bits = self.u32(len);
-        // SAFETY: u32 and f32 have the same size and alignment, and every bit pattern is an f32.
-        unsafe { std::slice::from_raw_parts_mut(bits.as_mut_ptr().cast(), len) }
+        as_floats_mut(self.u32(len))
     }
 }
 

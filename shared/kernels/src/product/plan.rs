@@ -1,10 +1,13 @@
-//! How a product is cut: into tasks, and a task into units of weights.
+//! How a product is cut: into tasks, and the weights of a task into units.
 
-use crate::arch::{Kernels, PANEL};
+use super::operands::Product;
+use crate::arch::{Kernels, LANES, PANEL};
 use std::ops::Range;
 
 /// Elements of sums that a task keeps in cache.
 const SUMS: usize = 96 * 1024;
+/// Elements of the operand that stay in cache likewise, where rows stay.
+const OPERAND: usize = 160 * 1024;
 /// Rows of weights in a task, a multiple of every kernel's rows.
 const ROWS: usize = 96;
 /// The same where rows are widened a tile at a time, and few panels leave room for more sums: the longer a task, the
@@ -13,9 +16,9 @@ const MOST_ROWS: usize = 320;
 
 /// How a product is cut into tasks.
 pub(super) struct Tasks {
-    /// Units of rows, a tile's each.
-    units: usize,
-    unit: usize,
+    /// Rows of a tile, and how many tiles there are below each other.
+    tile_rows: usize,
+    tiles: usize,
     row_blocks: usize,
     panels: usize,
     groups: usize,
@@ -26,23 +29,23 @@ impl Tasks {
     /// finish together; where all panels are too many, groups of panels.
     pub(super) fn new(rows: usize, parts: usize, panels: usize, kernels: &Kernels) -> Self {
         let threads = rayon::current_num_threads();
-        let unit = kernels.rows;
-        let units = rows.div_ceil(unit);
+        let tile_rows = kernels.rows;
+        let tiles = rows.div_ceil(tile_rows);
         let rows = if kernels.rows_stay {
             (SUMS / PANEL / panels).clamp(ROWS, MOST_ROWS)
         } else {
             ROWS
         };
-        let most = (rows / parts / unit).max(1);
-        let row_blocks = units.div_ceil(most).next_multiple_of(threads).min(units);
-        let block_rows = units.div_ceil(row_blocks) * unit;
+        let most = (rows / parts / tile_rows).max(1);
+        let row_blocks = tiles.div_ceil(most).next_multiple_of(threads).min(tiles);
+        let block_rows = tiles.div_ceil(row_blocks) * tile_rows;
         let group = (SUMS / (parts * block_rows * PANEL)).max(4);
         let groups = panels
             .div_ceil(group)
             .max((2 * threads).div_ceil(row_blocks).min(panels));
         Self {
-            units,
-            unit,
+            tile_rows,
+            tiles,
             row_blocks,
             panels,
             groups,
@@ -53,12 +56,15 @@ impl Tasks {
         self.row_blocks * self.groups
     }
 
-    /// First and last row, not yet cut to the rows there are, and panels.
+    /// The rows of a task, not yet cut to the rows there are, and its panels.
     pub(super) fn get(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let part = |n: usize, of: usize, i: usize| i * n / of..(i + 1) * n / of;
-        let units = part(self.units, self.row_blocks, task % self.row_blocks);
-        let panels = part(self.panels, self.groups, task / self.row_blocks);
-        (units.start * self.unit..units.end * self.unit, panels)
+        let share = |n: usize, of: usize, i: usize| i * n / of..(i + 1) * n / of;
+        let tiles = share(self.tiles, self.row_blocks, task % self.row_blocks);
+        let panels = share(self.panels, self.groups, task / self.row_blocks);
+        (
+            tiles.start * self.tile_rows..tiles.end * self.tile_rows,
+            panels,
+        )
     }
 }
 
@@ -68,43 +74,70 @@ pub(super) struct Plan<'a> {
     pub(super) offsets: &'a [u32],
     /// Rows of the result, rounded up to whole tiles, and where the last of them ends that there is.
     pub(super) rows: Range<usize>,
-    pub(super) end: usize,
+    end: usize,
     pub(super) panels: Range<usize>,
     /// Rows of sums: those of every part.
     pub(super) height: usize,
-    /// Rows widened together: all of a part before a panel passes them by, or a tile's before all panels pass it by.
-    pub(super) share: usize,
-    /// Steps of the product, and those widened together.
-    pub(super) steps: usize,
-    pub(super) block: usize,
+    /// Steps of the product.
+    steps: usize,
+    /// Rows of a unit: all of a part, which stay while a panel passes by, or a tile's, which all panels pass by.
+    pub(super) unit_rows: usize,
+    /// Steps of a unit.
+    pub(super) unit_steps: usize,
     /// Elements from one widened row to the next: an odd number of cache lines, so that rows do not fall into one set.
     pub(super) stride: usize,
     /// Whether tiles widen the rows of the next unit.
     pub(super) widens: bool,
 }
 
-impl Plan<'_> {
-    /// Shares of rows in the sums.
-    pub(super) fn shares(&self) -> usize {
-        self.height.div_ceil(self.share)
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        product: &Product<'_>,
+        kernels: &'a Kernels,
+        offsets: &'a [u32],
+        (rows, panels): (Range<usize>, Range<usize>),
+    ) -> Self {
+        let taps = product.taps.len();
+        let unit_steps = unit_steps(product.block, taps, kernels, panels.len());
+        Self {
+            kernels,
+            offsets,
+            height: product.parts * rows.len(),
+            steps: product.channel_steps() * taps,
+            unit_rows: if kernels.rows_stay {
+                kernels.rows
+            } else {
+                rows.len()
+            },
+            unit_steps,
+            stride: (unit_steps.div_ceil(LANES) | 1) * LANES,
+            widens: kernels.widens && taps == 1 && product.weights.is_f16(),
+            end: product.rows(),
+            rows,
+            panels,
+        }
     }
 
+    /// Units below each other.
+    fn units_down(&self) -> usize {
+        self.height.div_ceil(self.unit_rows)
+    }
+
+    /// Number of units.
     pub(super) fn units(&self) -> usize {
-        self.steps.div_ceil(self.block) * self.shares()
+        self.steps.div_ceil(self.unit_steps) * self.units_down()
     }
 
-    /// Unit `i`: every share of the first steps, then of the next.
+    /// Unit `i`: all rows of the first steps, then of the next.
     pub(super) fn unit(&self, i: usize) -> Unit {
-        let (start, top) = (
-            i / self.shares() * self.block,
-            i % self.shares() * self.share,
-        );
+        let start = i / self.units_down() * self.unit_steps;
+        let top = i % self.units_down() * self.unit_rows;
         let row = self.rows.start + top % self.rows.len();
         Unit {
             part: top / self.rows.len(),
             top,
-            rows: self.used(row..row + self.share),
-            steps: start..(start + self.block).min(self.steps),
+            rows: self.used(row..row + self.unit_rows),
+            steps: start..(start + self.unit_steps).min(self.steps),
         }
     }
 
@@ -114,13 +147,16 @@ impl Plan<'_> {
     }
 }
 
-/// What is done while tiles multiply.
-pub(super) enum Meanwhile<'a> {
-    Nothing,
-    /// A unit's rows are asked for.
-    Fetch(Unit),
-    /// A unit's rows are widened into what is borrowed.
-    Widen(Unit, &'a mut [u32]),
+/// Steps of a unit, `most` or less: whole windows of whole tiles. Where a tile's rows stay, fewer for many panels, so that
+/// these stay in the second-level cache until the last rows of the task have seen them.
+fn unit_steps(most: usize, taps: usize, kernels: &Kernels, panels: usize) -> usize {
+    let whole = taps * kernels.steps;
+    let most = if kernels.rows_stay {
+        (OPERAND / PANEL / panels * taps).min(most)
+    } else {
+        most
+    };
+    (most / whole * whole).max(whole)
 }
 
 /// Weights that are widened together.
@@ -128,12 +164,13 @@ pub(super) struct Unit {
     pub(super) part: usize,
     /// Where its sums begin, in rows of the task.
     pub(super) top: usize,
+    /// Rows of the part, and steps of each.
     pub(super) rows: Range<usize>,
     pub(super) steps: Range<usize>,
 }
 
 impl Unit {
-    /// Part `i` of `n` of the rows.
+    /// Share `i` of `n` of the rows.
     pub(super) fn share(&self, i: usize, n: usize) -> Range<usize> {
         let (first, count) = (self.rows.start, self.rows.len());
         first + i * count / n..first + (i + 1) * count / n

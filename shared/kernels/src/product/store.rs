@@ -2,7 +2,7 @@
 
 use crate::arch::PANEL;
 use crate::isa::per_isa;
-use crate::memory::Shared;
+use crate::memory::Disjoint;
 use crate::value::panel_range;
 use arrayvec::ArrayVec;
 use std::ops::Range;
@@ -58,7 +58,7 @@ pub(crate) fn segments(
 /// A destination that panels are stored to.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
-    pub out: Shared<f32>,
+    pub out: Disjoint<f32>,
     pub pitch: usize,
     pub bias: Option<&'a [f32]>,
     pub add: bool,

@@ -10,7 +10,8 @@ mod source;
 
 pub use padded::Padded;
 pub use panels::Panels;
-pub(crate) use panels::{Layout, panel_range, write_step};
+pub(crate) use panels::{Layout, Numbers, PanelMut, panel_range};
+pub(crate) use planes::View;
 pub use planes::{Planes, concat};
 pub(crate) use source::Window;
 pub use source::{GroupNorm, Source};

@@ -6,7 +6,7 @@ use crate::arch::{Compute, LANES, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::memory::{Buffer, with_scratch};
-use crate::weight::{pair, pairs};
+use crate::step::StepWriter;
 use rayon::prelude::*;
 
 /// Left operand of a 3x3 convolution of stride 1: maps with a rim of zeros.
@@ -170,22 +170,7 @@ fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], comp
     for y in 0..height {
         let (low, high) = (&low[y * width..][..width], &high[y * width..][..width]);
         let dst = &mut map[(y + 1) * row + 1..][..row];
-        match compute {
-            Compute::F32 => {
-                for (d, s) in dst.iter_mut().zip(low) {
-                    *d = s.to_bits();
-                }
-            }
-            Compute::Bf16 => {
-                let whole = width / LANES * LANES;
-                for at in (0..whole).step_by(LANES) {
-                    pairs::<LEVEL>(&low[at..], &high[at..], &mut dst[at..at + LANES]);
-                }
-                for at in whole..width {
-                    dst[at] = pair(low[at], high[at]);
-                }
-            }
-        }
+        StepWriter::<LEVEL>(compute).across([low, high], &mut dst[..width]);
         dst[width..].fill(0);
     }
     map[(height + 1) * row + 1..][..row].fill(0);

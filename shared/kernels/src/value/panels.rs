@@ -1,12 +1,13 @@
 //! The left operand of a product.
 
-use super::planes::Planes;
+use super::planes::{Planes, View};
 use crate::arch::{Compute, Kernels, LANES, MV, PANEL, kernels};
 use crate::context::Context;
 use crate::isa::per_isa;
-use crate::memory::Buffer;
-use crate::weight::pairs;
+use crate::memory::{Buffer, Disjoint};
+use crate::step::{MOST, StepWriter};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// How the steps of a panel lie.
@@ -58,26 +59,30 @@ impl Layout {
     }
 }
 
-/// Writes a step of a panel: `low`, or pairs of `low` and `high`.
-#[inline(always)]
-pub(crate) fn write_step<const LEVEL: u8>(
-    compute: Compute,
-    low: &[f32; PANEL],
-    high: &[f32; PANEL],
+/// Numbers of a step, of every position of a panel.
+pub(crate) type Numbers = [[f32; PANEL]; MOST];
+
+/// A panel, or some steps of it, to be written.
+pub(crate) struct PanelMut<'a> {
+    pub compute: Compute,
+    /// Channels of those steps.
+    pub channels: usize,
     layout: Layout,
-    step: usize,
-    panel: &mut [u32],
-) {
-    for v in 0..MV {
-        let out = &mut panel[layout.at(step) + v * layout.vector()..][..LANES];
-        let (low, high) = (&low[v * LANES..][..LANES], &high[v * LANES..][..LANES]);
-        match compute {
-            Compute::F32 => {
-                for l in 0..LANES {
-                    out[l] = low[l].to_bits();
-                }
+    steps: &'a mut [u32],
+}
+
+impl PanelMut<'_> {
+    /// Writes a step.
+    #[inline(always)]
+    pub(crate) fn write<const LEVEL: u8>(&mut self, step: usize, numbers: &Numbers) {
+        let (first, next) = (self.layout.at(step), self.layout.vector());
+        for v in 0..MV {
+            let mut lanes: [&[f32]; MOST] = [&[]; MOST];
+            for i in 0..MOST {
+                lanes[i] = &numbers[i][v * LANES..][..LANES];
             }
-            Compute::Bf16 => pairs::<LEVEL>(low, high, out),
+            let out = &mut self.steps[first + v * next..][..LANES];
+            StepWriter::<LEVEL>(self.compute).across(lanes, out);
         }
     }
 }
@@ -136,13 +141,13 @@ impl Panels {
         out
     }
 
-    /// Builds an operand panel by panel. `fill(positions, layout, out)` writes one.
+    /// Builds an operand panel by panel. `fill(positions, panel)` writes one.
     pub(crate) fn build(
         ctx: &Context,
         channels: usize,
         positions: usize,
         compute: Compute,
-        fill: impl Fn(Range<usize>, Layout, &mut [u32]) + Sync,
+        fill: impl Fn(Range<usize>, PanelMut<'_>) + Sync,
     ) -> Self {
         let mut out = Self::take(ctx, channels, positions, compute);
         let (steps, layout) = (out.steps(), out.layout);
@@ -150,52 +155,86 @@ impl Panels {
             .as_u32_mut()
             .par_chunks_mut(steps * PANEL)
             .enumerate()
-            .for_each(|(p, panel)| fill(panel_range(positions, p), layout, panel));
+            .for_each(|(p, steps)| {
+                let panel = PanelMut {
+                    compute,
+                    channels,
+                    layout,
+                    steps,
+                };
+                fill(panel_range(positions, p), panel);
+            });
         out
+    }
+
+    /// To be written by several threads.
+    pub(crate) fn disjoint(&mut self) -> DisjointPanels<'_> {
+        DisjointPanels {
+            compute: self.compute,
+            layout: self.layout,
+            steps: self.steps(),
+            data: Disjoint::new(self.data.as_u32_mut()),
+            borrowed: PhantomData,
+        }
     }
 
     /// Packs floats.
     pub fn pack(ctx: &Context, x: &Planes, compute: Compute) -> Self {
-        let Planes {
-            channels,
-            positions,
-            pitch,
-            ..
-        } = *x;
-        Self::build(ctx, channels, positions, compute, |range, layout, panel| {
-            pack_panel(
-                ctx.isa,
-                x.data(),
-                pitch,
-                channels,
-                range,
-                panel,
-                layout,
-                compute,
-            );
+        let (channels, positions) = (x.channels, x.positions);
+        Self::build(ctx, channels, positions, compute, |range, panel| {
+            pack_panel(ctx.isa, x.view(0..channels, range), panel);
         })
     }
 }
 
-per_isa! {
-/// One panel: the positions of `range` of every row.
-fn pack_panel(
-    isa, x: &[f32], pitch: usize, channels: usize, range: Range<usize>, panel: &mut [u32], layout: Layout,
+/// Panels that several threads write, each its own steps.
+pub(crate) struct DisjointPanels<'a> {
     compute: Compute,
-) {
-    let per = compute.per_step();
-    let mut values = [[0f32; PANEL]; 2];
-    for s in 0..compute.steps(channels) {
+    layout: Layout,
+    steps: usize,
+    data: Disjoint<u32>,
+    borrowed: PhantomData<&'a mut Panels>,
+}
+
+impl<'a> DisjointPanels<'a> {
+    /// The steps that hold some channels of a panel.
+    ///
+    /// # Safety
+    /// - The channels begin with a step, and where the layout has groups of steps, with a group.
+    /// - No other thread holds any of these steps.
+    pub(crate) unsafe fn channels(&self, panel: usize, channels: Range<usize>) -> PanelMut<'a> {
+        let (compute, layout) = (self.compute, self.layout);
+        let first = channels.start / compute.per_step();
+        let count = compute.steps(channels.len());
+        // SAFETY: by the caller's word, and the panels are borrowed for `'a`.
+        let steps = unsafe {
+            self.data
+                .range((panel * self.steps + first) * PANEL, count * PANEL)
+        };
+        PanelMut {
+            compute,
+            channels: channels.len(),
+            layout,
+            steps,
+        }
+    }
+}
+
+per_isa! {
+fn pack_panel(isa, x: View<'_>, panel: PanelMut<'_>) {
+    let mut panel = panel;
+    let per = panel.compute.per_step();
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    for s in 0..panel.compute.steps(x.channels) {
         for i in 0..per {
-            let c = s * per + i;
-            let row = &mut values[i][..range.len()];
-            if c < channels {
-                row.copy_from_slice(&x[c * pitch + range.start..][..range.len()]);
+            let (c, row) = (s * per + i, &mut numbers[i][..x.positions]);
+            if c < x.channels {
+                row.copy_from_slice(x.row(c));
             } else {
                 row.fill(0.0);
             }
         }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
+        panel.write::<LEVEL>(s, &numbers);
     }
 }
 }

@@ -4,6 +4,7 @@ use crate::arch::LANES;
 use crate::context::Context;
 use crate::memory::Buffer;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Elements from one row of positions to the next: an odd number of cache lines, so that a walk down the rows does
 /// not fall into one set of the cache.
@@ -112,6 +113,16 @@ impl Planes {
         &mut self.data.as_f32_mut()[c * self.pitch..][..self.positions]
     }
 
+    /// Some positions of some channels.
+    pub(crate) fn view(&self, channels: Range<usize>, positions: Range<usize>) -> View<'_> {
+        View {
+            data: &self.data()[channels.start * self.pitch + positions.start..],
+            pitch: self.pitch,
+            channels: channels.len(),
+            positions: positions.len(),
+        }
+    }
+
     /// Everything, rows at `pitch`, the gaps between them included.
     pub fn data(&self) -> &[f32] {
         self.data.as_f32()
@@ -120,6 +131,24 @@ impl Planes {
     /// The same, to write.
     pub fn data_mut(&mut self) -> &mut [f32] {
         self.data.as_f32_mut()
+    }
+}
+
+/// Some positions of some channels of [`Planes`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    /// From the first number on.
+    data: &'a [f32],
+    pitch: usize,
+    pub channels: usize,
+    pub positions: usize,
+}
+
+impl<'a> View<'a> {
+    /// One channel.
+    #[inline(always)]
+    pub(crate) fn row(&self, c: usize) -> &'a [f32] {
+        &self.data[c * self.pitch..][..self.positions]
     }
 }
 

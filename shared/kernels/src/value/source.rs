@@ -1,13 +1,14 @@
 //! Maps: read by convolutions with what is still to be done to them, nearest neighbours.
 
 use super::padded::Padded;
-use super::panels::{Layout, Panels, write_step};
-use super::planes::Planes;
+use super::panels::{Numbers, PanelMut, Panels};
+use super::planes::{Planes, View};
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::{Isa, per_isa};
 use crate::math::{Activation, activate_inline};
 use crate::memory::{Buffer, Near, prefetch};
+use crate::step::MOST;
 
 /// A map as a convolution is to read it: planes, and what is still to be done to their numbers on the way. So large
 /// maps need not be written, only to be read once.
@@ -223,26 +224,11 @@ impl GroupNorm {
 
     /// Normalises into the operand of a linear layer.
     pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
-        Panels::build(
-            ctx,
-            x.channels,
-            x.positions,
-            compute,
-            |range, layout, panel| {
-                scale_panel(
-                    ctx.isa,
-                    x.data(),
-                    x.pitch,
-                    range.start,
-                    range.len(),
-                    self.scale.as_f32(),
-                    self.shift.as_f32(),
-                    panel,
-                    layout,
-                    compute,
-                );
-            },
-        )
+        let (channels, positions) = (x.channels, x.positions);
+        Panels::build(ctx, channels, positions, compute, |range, panel| {
+            let x = x.view(0..channels, range);
+            scale_panel(ctx.isa, x, self.scale.as_f32(), self.shift.as_f32(), panel);
+        })
     }
 
     /// Normalises into the operand of a 3x3 convolution.
@@ -264,20 +250,22 @@ impl GroupNorm {
 }
 
 per_isa! {
-fn scale_panel(
-    isa, x: &[f32], pitch: usize, start: usize, len: usize, scale: &[f32], shift: &[f32], panel: &mut [u32],
-    layout: Layout, compute: Compute,
-) {
-    let per = compute.per_step();
-    for s in 0..compute.steps(scale.len()) {
-        let mut values = [[0f32; PANEL]; 2];
-        for i in 0..per.min(scale.len() - s * per) {
+fn scale_panel(isa, x: View<'_>, scale: &[f32], shift: &[f32], panel: PanelMut<'_>) {
+    let mut panel = panel;
+    let per = panel.compute.per_step();
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    for s in 0..panel.compute.steps(x.channels) {
+        for i in 0..per {
             let c = s * per + i;
-            for (o, v) in values[i][..len].iter_mut().zip(&x[c * pitch + start..][..len]) {
-                *o = *v * scale[c] + shift[c];
+            if c < x.channels {
+                for (number, v) in numbers[i].iter_mut().zip(x.row(c)) {
+                    *number = *v * scale[c] + shift[c];
+                }
+            } else {
+                numbers[i].fill(0.0);
             }
         }
-        write_step::<LEVEL>(compute, &values[0], &values[1], layout, s, panel);
+        panel.write::<LEVEL>(s, &numbers);
     }
 }
 }

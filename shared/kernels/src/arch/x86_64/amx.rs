@@ -15,6 +15,7 @@ use super::half::f16_to_pairs;
 use crate::arch::tile::{Aside, Kernels, LANES, MV, PANEL, Tile, TileFn};
 use crate::isa::amx_is_available;
 use core::arch::asm;
+use core::mem::offset_of;
 use std::cell::Cell;
 
 /// Rows of a tile register.
@@ -227,14 +228,14 @@ macro_rules! products {
             fetch!(),
             $a,
             "tdpbf16ps tmm0, tmm4, tmm6\n",
-            "add {at}, [{rest} + 24]\n",
+            "add {at}, [{rest} + {a_vector}]\n",
             "tileloadd tmm7, [{at} + {a_stride}]\n",
             fetch!(),
             fetch!(),
             $b,
             "tdpbf16ps tmm1, tmm4, tmm7\n",
             locate!("next", 1),
-            "add {next}, [{rest} + 24]\n",
+            "add {next}, [{rest} + {a_vector}]\n",
             "tileloadd tmm5, [{w2} + {w_stride}]\n",
             fetch!(),
             fetch!(),
@@ -294,7 +295,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
             a_vector: 4 * t.a_vector,
         };
         asm!(
-            "mov {at}, [{rest}]",
+            "mov {at}, [{rest} + {c}]",
             "mov {n:e}, {row}",
             ".if {accumulate}",
             "tileloadd tmm0, [{at} + {n}]",
@@ -307,7 +308,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
             "tilezero tmm2",
             "tilezero tmm3",
             ".endif",
-            "mov {n}, [{rest} + 8]",
+            "mov {n}, [{rest} + {meanwhile}]",
             "test {n}, {n}",
             "jz 3f",
             "2:",
@@ -317,7 +318,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
             "dec {n}",
             "jnz 2b",
             "3:",
-            "mov {n}, [{rest} + 16]",
+            "mov {n}, [{rest} + {others}]",
             "test {n}, {n}",
             "jz 5f",
             "4:",
@@ -325,13 +326,17 @@ unsafe fn wide<const ACCUMULATE: bool>(
             "dec {n}",
             "jnz 4b",
             "5:",
-            "mov {at}, [{rest}]",
+            "mov {at}, [{rest} + {c}]",
             "mov {n:e}, {row}",
             "tilestored [{at} + {n}], tmm0",
             "tilestored [{at} + {n} + 64], tmm1",
             "tilestored [{at} + {n} + 16 * {row}], tmm2",
             "tilestored [{at} + {n} + 16 * {row} + 64], tmm3",
             rest = in(reg) &raw const rest,
+            c = const offset_of!(Rest, c),
+            meanwhile = const offset_of!(Rest, meanwhile),
+            others = const offset_of!(Rest, others),
+            a_vector = const offset_of!(Rest, a_vector),
             row = const 4 * PANEL,
             accumulate = const ACCUMULATE as usize,
             w = inout(reg) t.w => _,

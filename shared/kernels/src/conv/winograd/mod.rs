@@ -18,7 +18,7 @@ use super::residual::Residual;
 use crate::arch::{Aside, Compute, Fetch, LANES, NR, PANEL, Tile, kernels};
 use crate::context::Context;
 use crate::isa::Isa;
-use crate::memory::{Shared, with_scratch};
+use crate::memory::{Disjoint, with_scratch};
 use crate::product::offsets;
 use crate::value::{Planes, Source};
 use crate::weight::Matrix;
@@ -63,7 +63,7 @@ pub(crate) fn conv3x3(
         "result of a convolution"
     );
     let pitch = out.pitch;
-    let shared = Shared::new(out.data_mut());
+    let shared = Disjoint::new(out.data_mut());
     let weights = Weights::transform(ctx, w, channels);
 
     let blocks = Blocks::new(height, width);

@@ -6,7 +6,7 @@ use crate::arch::{LANES, PANEL};
 use crate::isa::Isa;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate_inline};
-use crate::memory::{Scratch, Shared};
+use crate::memory::{Disjoint, Scratch};
 
 /// Where the sums of a task lie: `[POINTS][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of one set
 /// of the cache.
@@ -34,7 +34,7 @@ impl Layout {
 /// The channel that results go to.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    pub(super) out: Shared<f32>,
+    pub(super) out: Disjoint<f32>,
     /// Its first pixel.
     pub(super) start: usize,
     /// Height and width.

@@ -4,8 +4,8 @@ use super::transform::{IN, Lanes, POINTS, g};
 use crate::arch::{LANES, NR};
 use crate::context::Context;
 use crate::isa::per_isa;
-use crate::memory::{Buffer, Shared, with_scratch};
-use crate::weight::{Matrix, to_f32};
+use crate::memory::{Buffer, Disjoint, with_scratch};
+use crate::weight::Matrix;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -30,14 +30,14 @@ impl Weights {
         let block = channels.div_ceil(channels.div_ceil(BLOCK));
         let blocks = channels.div_ceil(block);
         let mut data = ctx.pool.take(POINTS * blocks * rows * block);
-        let shared = Shared::new(data.as_f32_mut());
+        let shared = Disjoint::new(data.as_f32_mut());
         let pitch = channels.next_multiple_of(LANES);
         (0..rows).into_par_iter().for_each(|row| {
             with_scratch(|[file, taps, points, _]| {
                 let points = points.f32(POINTS * pitch);
                 if row < w.rows {
                     let (file, taps) = (file.f32(w.cols), taps.f32(9 * pitch));
-                    to_f32(ctx.isa, w.float, w.part(row, 0, w.cols), file);
+                    w.widen(ctx.isa, row, 0..w.cols, file);
                     transform_row(ctx.isa, file, taps, points);
                 } else {
                     points.fill(0.0);
