@@ -1,254 +1,264 @@
-//! `scheduler_config.json`, key by key, with diffusers' defaults.
+//! `scheduler_config.json`: which class, and its keys.
 
+use crate::class::{Class, by_class_name, by_name, class_names};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// More training steps than any model has; keeps a garbled config from asking for all memory.
-const MAX_TRAIN_TIMESTEPS: usize = 1_000_000;
+/// The file's name, as errors say it.
+const FILE: &str = "scheduler_config.json";
+/// What was set over the file, as errors say it.
+const SET: &str = "scheduler_set";
 
-/// How the betas run from `beta_start` to `beta_end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BetaSchedule {
-    /// In equal steps.
-    Linear,
-    /// Their square roots in equal steps (all of Stable Diffusion).
-    ScaledLinear,
-}
-
-/// What the network's output means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PredictionType {
-    /// The noise in the sample.
-    Epsilon,
-    /// The velocity of <https://arxiv.org/abs/2202.00512>, section 2.4.
-    VPrediction,
-}
-
-/// Which of the training timesteps are visited (table 2 of <https://arxiv.org/abs/2305.08891>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimestepSpacing {
-    /// From the last to the first, both included.
-    Linspace,
-    /// Multiples of a whole ratio, from `steps_offset` up.
-    Leading,
-    /// From the last downwards by a fractional ratio (SDXL Turbo).
-    Trailing,
-}
-
-/// The keys of `scheduler_config.json` that the Euler schedulers read.
+/// A checkpoint's `scheduler_config.json`, with the class that is taken and the keys that are set over it.
+///
+/// Another class than the file's takes from it what diffusers' `from_config` takes: every key that the class knows
+/// and the file states; the class's own default stands for the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerConfig {
-    /// Number of training timesteps.
-    pub num_train_timesteps: usize,
-    /// First beta.
-    pub beta_start: f64,
-    /// Last beta.
-    pub beta_end: f64,
-    /// Course of the betas.
-    pub beta_schedule: BetaSchedule,
-    /// The betas themselves, in place of the three values above.
-    pub trained_betas: Option<Vec<f64>>,
-    /// Meaning of the network's output.
-    pub prediction_type: PredictionType,
-    /// Choice of timesteps.
-    pub timestep_spacing: TimestepSpacing,
-    /// Added to each timestep by leading spacing.
-    pub steps_offset: usize,
+    /// None where the file names one that is not here.
+    class: Option<&'static Class>,
+    file: Map<String, Value>,
+    set: Map<String, Value>,
 }
 
 impl SchedulerConfig {
-    /// Reads the content of `scheduler_config.json`. A missing key has the default that diffusers'
-    /// `EulerAncestralDiscreteScheduler` gives it; keys that this class does not read are left alone.
+    /// From the content of `scheduler_config.json`. A file that names no class is one of
+    /// `EulerAncestralDiscreteScheduler`, SDXL Turbo's.
     ///
     /// # Errors
-    /// [`Error::Type`] and [`Error::Unsupported`], naming the key and the value.
+    /// [`Error::Type`] where it is no object. All else is looked at when the scheduler is built, so that a file of a
+    /// class that is not here serves for another.
     pub fn from_json(config: &Value) -> Result<Self> {
-        choice(
-            config,
-            "_class_name",
-            &[("EulerAncestralDiscreteScheduler", ())],
-            (),
-        )?;
-        if get(config, "rescale_betas_zero_snr", "true or false", false)? {
-            return Err(unsupported(
-                "rescale_betas_zero_snr",
-                "false",
-                &Value::Bool(true),
-            ));
-        }
-        let num_train_timesteps = get(config, "num_train_timesteps", "a whole number", 1000)?;
-        if !(1..=MAX_TRAIN_TIMESTEPS).contains(&num_train_timesteps) {
-            return Err(Error::Unsupported {
-                key: "num_train_timesteps",
-                expected: format!("1 to {MAX_TRAIN_TIMESTEPS}"),
-                found: num_train_timesteps.to_string(),
+        let Value::Object(file) = config else {
+            return Err(Error::Type {
+                place: FILE,
+                key: "content".to_owned(),
+                expected: "an object",
+                found: config.to_string(),
             });
+        };
+        let mut file = file.clone();
+        // diffusers lists here what was not stated when the file was saved.
+        if let Some(Value::Array(defaults)) = file.remove("_use_default_values") {
+            for key in defaults.iter().filter_map(Value::as_str) {
+                file.remove(key);
+            }
         }
-        let trained_betas: Option<Vec<f64>> =
-            get(config, "trained_betas", "null or a list of numbers", None)?;
-        if let Some(betas) = &trained_betas
-            && betas.len() != num_train_timesteps
-        {
-            return Err(Error::Unsupported {
-                key: "trained_betas",
-                expected: format!("{num_train_timesteps} values (num_train_timesteps)"),
-                found: format!("a list of {}", betas.len()),
-            });
-        }
+        let class = match file.get("_class_name") {
+            None => by_class_name("EulerAncestralDiscreteScheduler"),
+            Some(name) => name.as_str().and_then(by_class_name),
+        };
         Ok(Self {
-            num_train_timesteps,
-            beta_start: get(config, "beta_start", "a number", 0.0001)?,
-            beta_end: get(config, "beta_end", "a number", 0.02)?,
-            beta_schedule: choice(
-                config,
-                "beta_schedule",
-                &[
-                    ("linear", BetaSchedule::Linear),
-                    ("scaled_linear", BetaSchedule::ScaledLinear),
-                ],
-                BetaSchedule::Linear,
-            )?,
-            trained_betas,
-            prediction_type: choice(
-                config,
-                "prediction_type",
-                &[
-                    ("epsilon", PredictionType::Epsilon),
-                    ("v_prediction", PredictionType::VPrediction),
-                ],
-                PredictionType::Epsilon,
-            )?,
-            timestep_spacing: choice(
-                config,
-                "timestep_spacing",
-                &[
-                    ("linspace", TimestepSpacing::Linspace),
-                    ("leading", TimestepSpacing::Leading),
-                    ("trailing", TimestepSpacing::Trailing),
-                ],
-                TimestepSpacing::Linspace,
-            )?,
-            steps_offset: get(config, "steps_offset", "a whole number", 0)?,
+            class,
+            file,
+            set: Map::new(),
         })
+    }
+
+    /// Takes another class: `euler`, or `EulerDiscreteScheduler`. What was set stays set.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClass`], listing the names.
+    pub fn with_class(mut self, name: &str) -> Result<Self> {
+        self.class = Some(by_name(name)?);
+        Ok(self)
+    }
+
+    /// Sets a key over the file's, by diffusers' name. Whether the class has it is seen when it is built.
+    #[must_use]
+    pub fn with_key(mut self, key: &str, value: Value) -> Self {
+        self.set.insert(key.to_owned(), value);
+        self
+    }
+
+    /// The class.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the file names one that is not here and none was taken instead.
+    pub(crate) fn class(&self) -> Result<&'static Class> {
+        self.class.ok_or_else(|| Error::Unsupported {
+            place: FILE,
+            key: "_class_name".to_owned(),
+            expected: class_names().join(" or "),
+            found: self.file["_class_name"].to_string(),
+        })
+    }
+
+    /// The short name of the class, such as `euler-ancestral`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the file names one that is not here and none was taken instead.
+    pub fn name(&self) -> Result<&'static str> {
+        Ok(self.class()?.name)
+    }
+
+    /// What stands under a key, as it was set or as the file has it.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.set.get(key).or_else(|| self.file.get(key))
     }
 }
 
-/// The value under `key`, or `default` where there is none.
-fn get<T: DeserializeOwned>(
-    config: &Value,
-    key: &'static str,
-    expected: &'static str,
-    default: T,
-) -> Result<T> {
-    let Some(value) = config.get(key) else {
-        return Ok(default);
-    };
-    T::deserialize(value).map_err(|_| Error::Type {
-        key,
-        expected,
-        found: value.to_string(),
-    })
+/// The keys of a configuration, as a class reads them: each with its type and its default at the place of its use.
+pub(crate) struct Keys<'a> {
+    config: &'a SchedulerConfig,
+    class: &'static Class,
+    /// Every key that was asked for, in this order.
+    known: Vec<&'static str>,
 }
 
-/// One of a few words.
-fn choice<T: Copy>(
-    config: &Value,
-    key: &'static str,
-    known: &[(&str, T)],
-    default: T,
-) -> Result<T> {
-    let Some(value) = config.get(key) else {
-        return Ok(default);
-    };
-    known
-        .iter()
-        .find(|(word, _)| value.as_str() == Some(word))
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| {
+impl<'a> Keys<'a> {
+    pub(crate) fn new(config: &'a SchedulerConfig, class: &'static Class) -> Self {
+        Self {
+            config,
+            class,
+            known: Vec::new(),
+        }
+    }
+
+    /// diffusers' name of the class.
+    pub(crate) fn class(&self) -> &'static str {
+        self.class.diffusers
+    }
+
+    /// The value under `key`, and where it stands; null stands for nothing.
+    fn get(&mut self, key: &'static str) -> Option<(&'static str, &'a Value)> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+        let set = self.config.set.get(key).map(|value| (SET, value));
+        let preset = self.class.preset;
+        let value = set.or_else(|| match preset {
+            Some((preset, _)) if preset == key => None,
+            _ => self.config.file.get(key).map(|value| (FILE, value)),
+        });
+        value.filter(|(_, value)| !value.is_null())
+    }
+
+    fn typed<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>> {
+        let Some((place, value)) = self.get(key) else {
+            return Ok(None);
+        };
+        T::deserialize(value).map(Some).map_err(|_| Error::Type {
+            place,
+            key: key.to_owned(),
+            expected,
+            found: value.to_string(),
+        })
+    }
+
+    pub(crate) fn bool(&mut self, key: &'static str, default: bool) -> Result<bool> {
+        Ok(self.typed(key, "true or false")?.unwrap_or(default))
+    }
+
+    pub(crate) fn count(&mut self, key: &'static str, default: usize) -> Result<usize> {
+        Ok(self.typed(key, "a whole number")?.unwrap_or(default))
+    }
+
+    /// A whole number from `range`.
+    pub(crate) fn count_in(
+        &mut self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<usize>,
+        default: usize,
+    ) -> Result<usize> {
+        let count = self.count(key, default)?;
+        if range.contains(&count) {
+            return Ok(count);
+        }
+        Err(self.unsupported(key, format!("{} to {}", range.start(), range.end())))
+    }
+
+    pub(crate) fn number(&mut self, key: &'static str, default: f64) -> Result<f64> {
+        Ok(self.optional_number(key)?.unwrap_or(default))
+    }
+
+    pub(crate) fn optional_number(&mut self, key: &'static str) -> Result<Option<f64>> {
+        self.typed(key, "a number")
+    }
+
+    pub(crate) fn numbers(&mut self, key: &'static str) -> Result<Option<Vec<f64>>> {
+        self.typed(key, "null or a list of numbers")
+    }
+
+    pub(crate) fn counts(&mut self, key: &'static str) -> Result<Vec<usize>> {
+        Ok(self
+            .typed(key, "a list of whole numbers")?
+            .unwrap_or_default())
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        known: &[(&str, T)],
+        default: &str,
+    ) -> Result<T> {
+        let preset = self.class.preset;
+        let default = preset
+            .filter(|preset| preset.0 == key)
+            .map_or(default, |preset| preset.1);
+        let word = match self.get(key) {
+            None => Some(default),
+            Some((_, value)) => value.as_str(),
+        };
+        let found = known.iter().find(|(known, _)| word == Some(known));
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
             let words: Vec<_> = known
                 .iter()
                 .map(|(word, _)| format!("\"{word}\""))
                 .collect();
-            unsupported(key, &words.join(" or "), value)
+            self.unsupported(key, words.join(" or "))
         })
-}
+    }
 
-fn unsupported(key: &'static str, expected: &str, found: &Value) -> Error {
-    Error::Unsupported {
-        key,
-        expected: expected.to_owned(),
-        found: found.to_string(),
+    /// Refuses what stands under a key.
+    pub(crate) fn unsupported(&mut self, key: &'static str, expected: String) -> Error {
+        let (place, found) = self
+            .get(key)
+            .map_or((FILE, "null".to_owned()), |(place, value)| {
+                (place, value.to_string())
+            });
+        Error::Unsupported {
+            place,
+            key: key.to_owned(),
+            expected,
+            found,
+        }
+    }
+
+    /// Refuses two things together.
+    pub(crate) fn combination(&self, what: impl Into<String>) -> Error {
+        Error::Combination {
+            class: self.class(),
+            what: what.into(),
+        }
+    }
+
+    /// Refuses keys that were set and that the class did not ask for. To be called when all were read.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        match self
+            .config
+            .set
+            .keys()
+            .find(|key| !self.known.contains(&key.as_str()))
+        {
+            None => Ok(()),
+            Some(key) => {
+                self.known.sort_unstable();
+                Err(Error::UnknownKey {
+                    key: key.clone(),
+                    class: self.class(),
+                    known: self.known,
+                })
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn message(config: &Value) -> String {
-        SchedulerConfig::from_json(config).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn defaults_are_diffusers() {
-        let config = SchedulerConfig::from_json(&json!({})).unwrap();
-        assert_eq!(
-            (
-                config.beta_start,
-                config.beta_end,
-                config.num_train_timesteps
-            ),
-            (0.0001, 0.02, 1000)
-        );
-        assert_eq!(config.timestep_spacing, TimestepSpacing::Linspace);
-        assert_eq!(config.beta_schedule, BetaSchedule::Linear);
-        assert_eq!(config.prediction_type, PredictionType::Epsilon);
-    }
-
-    #[test]
-    fn errors_name_key_and_value() {
-        assert_eq!(
-            message(&json!({"_class_name": "LCMScheduler"})),
-            "scheduler_config.json: _class_name: \"LCMScheduler\" is not supported, expected \
-             \"EulerAncestralDiscreteScheduler\""
-        );
-        assert_eq!(
-            message(&json!({"prediction_type": "sample"})),
-            "scheduler_config.json: prediction_type: \"sample\" is not supported, expected \"epsilon\" or \
-             \"v_prediction\""
-        );
-        assert_eq!(
-            message(&json!({"beta_schedule": "squaredcos_cap_v2"})),
-            "scheduler_config.json: beta_schedule: \"squaredcos_cap_v2\" is not supported, expected \"linear\" or \
-             \"scaled_linear\""
-        );
-        assert_eq!(
-            message(&json!({"rescale_betas_zero_snr": true})),
-            "scheduler_config.json: rescale_betas_zero_snr: true is not supported, expected false"
-        );
-        assert_eq!(
-            message(&json!({"beta_start": "0.1"})),
-            "scheduler_config.json: beta_start: expected a number, found \"0.1\""
-        );
-        assert_eq!(
-            message(&json!({"trained_betas": [0.1, 0.2]})),
-            "scheduler_config.json: trained_betas: a list of 2 is not supported, expected 1000 values \
-             (num_train_timesteps)"
-        );
-        assert_eq!(
-            message(&json!({"num_train_timesteps": 0})),
-            "scheduler_config.json: num_train_timesteps: 0 is not supported, expected 1 to 1000000"
-        );
-        assert_eq!(
-            message(&json!({"num_train_timesteps": -3})),
-            "scheduler_config.json: num_train_timesteps: expected a whole number, found -3"
-        );
-        assert_eq!(
-            message(&json!({"timestep_spacing": 7})),
-            "scheduler_config.json: timestep_spacing: 7 is not supported, expected \"linspace\" or \"leading\" or \
-             \"trailing\""
-        );
-    }
-}
+mod tests;

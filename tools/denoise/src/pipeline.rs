@@ -3,7 +3,7 @@
 use crate::conditions::{Embeds, Row};
 use crate::settings::Settings;
 use turbo_cli::{Error, Result};
-use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
+use turbo_scheduler::{Generator, SchedulerConfig, Steps};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Part;
@@ -19,14 +19,14 @@ pub(crate) struct Pipeline {
     /// `force_zeros_for_empty_prompt`: whether guidance without a negative prompt leads away from zeros.
     pub(crate) zeros_for_no_prompt: bool,
     unet: Box<dyn UNet>,
-    scheduler: EulerAncestralDiscreteScheduler,
+    scheduler: SchedulerConfig,
 }
 
 impl Pipeline {
     /// Opens the checkpoint that `spec` means.
     pub(crate) fn open(networks: &Networks, spec: &str) -> Result<Self> {
         let model = locate(spec, turbo_demo::UNET)?;
-        let scheduler = EulerAncestralDiscreteScheduler::from_config(&model.scheduler_config()?)
+        let scheduler = SchedulerConfig::from_json(&model.scheduler_config()?)
             .map_err(|error| Error::from(error).context(model.name()))?;
         let zeros = match model.model_index()?.get("force_zeros_for_empty_prompt") {
             None => true,
@@ -83,9 +83,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Refuses more steps than the scheduler has.
+    /// Refuses what the scheduler does not have: a key of its configuration, or so many steps.
     pub(crate) fn check_steps(&self, steps: usize) -> Result<()> {
-        Ok(self.scheduler.clone().set_timesteps(steps)?)
+        turbo_scheduler::build(&self.scheduler, &Steps::count(steps))
+            .map_err(|error| Error::from(error).context(&self.name))?;
+        Ok(())
     }
 
     /// Works out what depends on a row's prompt and the sizes alone: every attention's keys and values.
@@ -121,14 +123,14 @@ impl Pipeline {
             settings.height / SCALE_FACTOR,
             settings.width / SCALE_FACTOR,
         );
-        let mut scheduler = self.scheduler.clone();
-        scheduler.set_timesteps(settings.steps)?;
+        let mut scheduler = turbo_scheduler::build(&self.scheduler, &Steps::count(settings.steps))?;
         // Each picture has a generator of its own, so that it is the same alone and in any company.
         let mut generator = Generator::new(seed);
         let mut latents = generator.randn(4 * height * width);
         scheduler.scale_initial_noise(&mut latents);
 
-        for (index, &timestep) in scheduler.timesteps().iter().enumerate() {
+        for index in 0..scheduler.timesteps().len() {
+            let timestep = scheduler.timesteps()[index];
             let input = scheduler.scale_model_input(&latents, index);
             let predict =
                 |unet: &dyn ConditionedUNet| unet.predict(&input, height, width, timestep);
@@ -139,16 +141,17 @@ impl Pipeline {
                     *value = away + settings.guidance_scale * (*value - away);
                 }
             }
-            let after = scheduler.step(&noise_pred, index, &latents, &mut generator);
+            let step = scheduler.step(&noise_pred, index, &latents, &mut generator);
             watch(&Step {
                 index,
                 timestep,
                 sample: &latents,
                 noise_pred: &noise_pred,
-                latents: &after,
-                scheduler: &scheduler,
+                latents: &step.prev_sample,
+                pred_original_sample: &step.pred_original_sample,
+                sigma: scheduler.schedule().sigmas[index],
             })?;
-            latents = after;
+            latents = step.prev_sample;
         }
         Ok(latents)
     }
@@ -172,18 +175,8 @@ pub(crate) struct Step<'a> {
     pub(crate) noise_pred: &'a [f32],
     /// The sample after the step.
     pub(crate) latents: &'a [f32],
-    scheduler: &'a EulerAncestralDiscreteScheduler,
-}
-
-impl Step<'_> {
+    /// The sample without noise, as it is foreseen at this step.
+    pub(crate) pred_original_sample: &'a [f32],
     /// Standard deviation of the noise in the sample before the step.
-    pub(crate) fn sigma(&self) -> f32 {
-        self.scheduler.sigmas()[self.index]
-    }
-
-    /// The sample without noise, as the network foresees it.
-    pub(crate) fn pred_original_sample(&self) -> Vec<f32> {
-        self.scheduler
-            .pred_original_sample(self.noise_pred, self.index, self.sample)
-    }
+    pub(crate) sigma: f32,
 }

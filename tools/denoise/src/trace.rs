@@ -63,7 +63,7 @@ impl Trace {
                 (keys::SEED, picture.seed.to_string()),
                 (keys::STEP, step.index.to_string()),
                 (keys::TIMESTEP, step.timestep.to_string()),
-                (keys::SIGMA, step.sigma().to_string()),
+                (keys::SIGMA, step.sigma.to_string()),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );
@@ -72,10 +72,7 @@ impl Trace {
             (names::LATENTS, f32_bytes(step.latents)),
             (SAMPLE, f32_bytes(step.sample)),
             (NOISE_PRED, f32_bytes(step.noise_pred)),
-            (
-                PRED_ORIGINAL_SAMPLE,
-                f32_bytes(&step.pred_original_sample()),
-            ),
+            (PRED_ORIGINAL_SAMPLE, f32_bytes(step.pred_original_sample)),
         ];
         let specs = tensors
             .iter()

@@ -205,8 +205,12 @@ fn a_spoiled_checkpoint_is_told_by_file_and_key() {
     let scheduler = "scheduler/scheduler_config.json";
     fails(
         scheduler,
-        edit(scheduler, "EulerAncestralDiscreteScheduler", "LCMScheduler"),
-        "_class_name: \"LCMScheduler\" is not supported",
+        edit(
+            scheduler,
+            "EulerAncestralDiscreteScheduler",
+            "VQDiffusionScheduler",
+        ),
+        "_class_name: \"VQDiffusionScheduler\" is not supported",
     );
     fails(
         "unet/config.json",

@@ -1,7 +1,7 @@
 //! Trained weights that are not in this repository: TAESDXL, and a small checkpoint that draws.
 
 use crate::cases::{Golden, expect_within, open};
-use turbo_scheduler::{EulerAncestralDiscreteScheduler, Generator};
+use turbo_scheduler::{Generator, Scheduler, SchedulerConfig, Steps};
 use turbo_sdxl::backend::Backend;
 use turbo_sdxl::{AddedConditions, Encoded, TextEmbeddings, image_processor, open as on};
 use turbo_testkit::{golden, golden_cases, shared_dir};
@@ -77,12 +77,10 @@ pub(crate) fn prototype<B: Backend + 'static>(backend: impl Fn() -> B) {
         expect_within(1e-4, &what, &prompt.pooled_prompt_embeds, &expected_pooled);
 
         let steps = case["steps"].as_u64().unwrap() as usize;
-        let mut scheduler =
-            EulerAncestralDiscreteScheduler::from_config(&model.scheduler_config().unwrap())
-                .unwrap();
-        scheduler.set_timesteps(steps).unwrap();
+        let config = SchedulerConfig::from_json(&model.scheduler_config().unwrap()).unwrap();
+        let mut scheduler = turbo_scheduler::build(&config, &Steps::count(steps)).unwrap();
         let mut generator = Generator::new(case["seed"].as_u64().unwrap());
-        let latents = denoise(&*unet, &prompt, &scheduler, &mut generator);
+        let latents = denoise(&*unet, &prompt, &mut *scheduler, &mut generator);
         let (what, expected_latents) = tensor("latents");
         expect_within(1e-3, &what, &latents, &expected_latents);
 
@@ -95,7 +93,7 @@ pub(crate) fn prototype<B: Backend + 'static>(backend: impl Fn() -> B) {
 fn denoise(
     unet: &dyn turbo_sdxl::UNet,
     prompt: &TextEmbeddings,
-    scheduler: &EulerAncestralDiscreteScheduler,
+    scheduler: &mut dyn Scheduler,
     generator: &mut Generator,
 ) -> Vec<f32> {
     let conditioned = unet
@@ -108,10 +106,12 @@ fn denoise(
         .unwrap();
     let mut latents = generator.randn(4 * 16 * 16);
     scheduler.scale_initial_noise(&mut latents);
-    for (index, &timestep) in scheduler.timesteps().iter().enumerate() {
+    for index in 0..scheduler.timesteps().len() {
+        let timestep = scheduler.timesteps()[index];
         let input = scheduler.scale_model_input(&latents, index);
         let output = conditioned.predict(&input, 16, 16, timestep).unwrap();
-        latents = scheduler.step(&output, index, &latents, generator);
+        let step = scheduler.step(&output, index, &latents, generator);
+        latents = step.prev_sample;
     }
     latents
 }

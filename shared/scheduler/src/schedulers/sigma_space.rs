@@ -1,0 +1,71 @@
+//! What the classes of Karras et al. (<https://arxiv.org/abs/2206.00364>) share: a sample is the picture and sigma
+//! times unit noise.
+
+use crate::prediction::zip;
+use crate::schedule::Schedule;
+use crate::schedule::spacing::Spacing;
+
+/// The sigmas of such a class.
+#[derive(Clone, Debug)]
+pub(crate) struct SigmaSpace {
+    pub(crate) schedule: Schedule,
+    /// What unit noise is multiplied by at first.
+    pub(crate) init_noise_sigma: f32,
+}
+
+impl SigmaSpace {
+    /// `sigmas` are those of the calls, with the ones behind the last.
+    pub(crate) fn new(schedule: Schedule, sigmas: &[f32], spacing: Spacing) -> Self {
+        let max = sigmas.iter().copied().fold(0.0, f32::max);
+        let init_noise_sigma = match spacing {
+            Spacing::Linspace | Spacing::Trailing => max,
+            Spacing::Leading { .. } => (max * max + 1.0).sqrt(),
+        };
+        Self {
+            schedule,
+            init_noise_sigma,
+        }
+    }
+
+    /// The network's input: `sample / sqrt(sigma² + 1)`.
+    pub(crate) fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
+        let sigma = self.schedule.sigmas[i];
+        let scale = (sigma * sigma + 1.0).sqrt();
+        sample.iter().map(|value| value / scale).collect()
+    }
+}
+
+/// A clean sample with noise.
+pub(crate) fn add_noise(original: &[f32], noise: &[f32], sigma: f32) -> Vec<f32> {
+    zip(original, noise, |original, noise| original + noise * sigma)
+}
+
+/// The slope of the sample over sigma.
+pub(crate) fn derivative(sample: &[f32], original: &[f32], sigma: f32) -> Vec<f32> {
+    zip(sample, original, |sample, original| {
+        (sample - original) / sigma
+    })
+}
+
+/// How much noise to add, and how far to go down before, so that noise of `sigma_to` is left.
+pub(crate) fn ancestral_step(sigma_from: f32, sigma_to: f32) -> (f32, f32) {
+    let (from2, to2) = (sigma_from * sigma_from, sigma_to * sigma_to);
+    let up = (to2 * (from2 - to2) / from2).sqrt();
+    let down = (to2 - up * up).sqrt();
+    (up, down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestral_steps() {
+        let (up, down) = ancestral_step(14.614_647, 1.612_887);
+        assert!(
+            (up - 1.603_034_9).abs() < 1e-6 && (down - 0.177_999_78).abs() < 1e-6,
+            "{up} {down}"
+        );
+        assert_eq!(ancestral_step(1.612_887, 0.0), (0.0, 0.0));
+    }
+}
