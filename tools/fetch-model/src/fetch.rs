@@ -9,6 +9,7 @@ use crate::partial::{Partial, hash_file};
 use crate::retry::Retries;
 use std::fs;
 use std::io::Read;
+use std::path::PathBuf;
 
 const CHUNK: usize = 256 << 10;
 /// This many new bytes make a try a success, so that a long download over a bad line may break
@@ -26,6 +27,21 @@ pub trait Watch {
     fn note(&mut self, text: &str);
     /// Something the user should know.
     fn warn(&mut self, text: &str);
+}
+
+/// What a run brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The commit.
+    pub commit: Commit,
+    /// The folder with the files.
+    pub snapshot: PathBuf,
+    /// Number of files the tools need.
+    pub files: usize,
+    /// How many of them were downloaded.
+    pub downloaded_files: usize,
+    /// Bytes that were downloaded.
+    pub downloaded_bytes: u64,
 }
 
 /// Brings files of one model into the cache.

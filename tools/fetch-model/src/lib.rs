@@ -23,14 +23,13 @@ pub mod settings;
 use cache::ModelCache;
 use choose::{Choice, Dtype, Part, choose};
 use error::Error;
-use fetch::{Fetch, Watch};
+use fetch::{Fetch, Fetched, Watch};
 use http::Client;
 use hub::Hub;
 use id::{Commit, ContentHash};
 use report::Report;
 use settings::Settings;
 use std::io::Write;
-use std::path::PathBuf;
 use turbo_cli::Console;
 use turbo_weights::ModelId;
 
@@ -91,21 +90,6 @@ Environment, as Python's huggingface_hub has it:
   SSL_CERT_FILE            PEM certificates to trust instead of the built-in ones
 
 The token goes to the hub only, over https only (or http to this machine), and is never printed.";
-
-/// What a run brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The commit.
-    pub commit: Commit,
-    /// The folder with the files.
-    pub snapshot: PathBuf,
-    /// Number of files the tools need.
-    pub files: usize,
-    /// How many of them were downloaded.
-    pub downloaded_files: usize,
-    /// Bytes that were downloaded.
-    pub downloaded_bytes: u64,
-}
 
 /// Runs the tool: fetches, and prints the snapshot's folder.
 ///

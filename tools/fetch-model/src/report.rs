@@ -1,7 +1,6 @@
 //! Tells the user how it goes: a bar, or JSON lines.
 
-use crate::Fetched;
-use crate::fetch::Watch;
+use crate::fetch::{Fetched, Watch};
 use crate::hub::RemoteFile;
 use serde::Serialize;
 use std::time::{Duration, Instant};
