@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Console, escape};
+use crate::escape;
 
 /// Nothing is drawn before this, so that short runs stay quiet.
 const FIRST: Duration = Duration::from_millis(500);
@@ -106,10 +106,10 @@ fn terminal() -> io::Result<File> {
     File::open("/dev/stderr")
 }
 
-impl Console {
-    /// A bar labelled `label` ("denoise: frame 3"); without a `total` it only counts.
-    pub fn bar(&self, label: &str, total: Option<u64>, unit: Unit) -> Bar {
-        Bar(self.has_bars().then(|| {
+impl Bar {
+    /// A bar labelled `label`, which is drawn only if it `is_shown`; without a `total` it only counts.
+    pub(crate) fn new(label: &str, total: Option<u64>, unit: Unit, is_shown: bool) -> Self {
+        Self(is_shown.then(|| {
             Mutex::new(State {
                 label: escape(label).into_owned(),
                 unit,
@@ -121,9 +121,7 @@ impl Console {
             })
         }))
     }
-}
 
-impl Bar {
     /// Counts `n` more as done.
     pub fn advance(&self, n: u64) {
         self.update(|state| state.done = state.done.saturating_add(n));

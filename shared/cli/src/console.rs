@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Error, OnError, Progress, ReportArgs, Result, bar, escape, max_rss_bytes};
+use crate::bar::{self, Bar, Unit};
+use crate::{Error, OnError, Progress, ReportArgs, Result, escape, max_rss_bytes};
 
 /// The way to stderr: errors, warnings, progress, each a line written at once, so that the lines
 /// of several tools in a pipe do not mix. A stderr that cannot be written changes nothing.
@@ -178,8 +179,9 @@ impl Console {
             .map_err(|e| Error::from(e).context("stderr"))
     }
 
-    pub(crate) fn has_bars(&self) -> bool {
-        self.bars
+    /// A bar labelled `label` ("denoise: frame 3"); without a `total` it only counts.
+    pub fn bar(&self, label: &str, total: Option<u64>, unit: Unit) -> Bar {
+        Bar::new(label, total, unit, self.bars)
     }
 
     fn line(&self, text: impl fmt::Display) {

@@ -1,21 +1,16 @@
 //! A frame's header: its kind, its tensors and its metadata.
 
-use std::collections::BTreeMap;
-
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
 use crate::json::{METADATA, RawHeader};
+use crate::keys::{self, Metadata};
 use crate::kind::{
     IMAGE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS, POOLED_PROMPT_EMBEDS,
     PROMPT_EMBEDS,
 };
 use crate::quote::clip;
-use crate::{Error, Kind, Limits, Result, VERSION, keys};
-
-/// What travels with a frame beside its tensors, sorted by key so that equal headers are equal
-/// bytes. [`keys`] lists the keys with a meaning.
-pub type Metadata = BTreeMap<String, String>;
+use crate::{Error, Kind, Limits, Result, VERSION};
 
 /// Name, type and shape of a tensor. Bodies are little-endian, in C order (last index fastest).
 #[derive(Clone, Debug, PartialEq, Eq)]

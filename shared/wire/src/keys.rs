@@ -4,6 +4,12 @@
 //! JSON would write them, sizes as `HEIGHTxWIDTH` in pixels. A key that is not listed here travels
 //! on untouched.
 
+use std::collections::BTreeMap;
+
+/// What travels with a frame beside its tensors, sorted by key so that equal headers are equal
+/// bytes. This module lists the keys with a meaning.
+pub type Metadata = BTreeMap<String, String>;
+
 /// `"pt"`: what `transformers` and `diffusers` ask of a safetensors file before they load it.
 /// Set by [`Header::new`](crate::Header::new).
 pub const FORMAT: &str = "format";

@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checks;
 mod error;
 mod frame;
 mod header;
@@ -39,6 +40,7 @@ mod limits;
 mod picture;
 mod quote;
 mod read;
+mod tensors;
 mod write;
 
 /// The names of the tensors that the kinds define.
@@ -59,7 +61,8 @@ pub use safetensors::Dtype;
 
 pub use error::Error;
 pub use frame::{Frame, f32_bytes};
-pub use header::{Header, Metadata, TensorSpec};
+pub use header::{Header, TensorSpec};
+pub use keys::Metadata;
 pub use kind::Kind;
 pub use limits::Limits;
 pub use read::FrameReader;

@@ -1,6 +1,6 @@
 //! What `text-embeddings` frames may hold of a picture to start from.
 
-use crate::kind::{check_float, check_shape, find};
+use crate::tensors::{check_float, check_shape, find};
 use crate::{Error, TensorSpec};
 
 /// `image_mean`, `[B,4,h,w]`: the mean of the distribution of the picture's latents, in the U-Net's scale.

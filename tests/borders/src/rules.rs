@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         "shared/kernels",
         &[
             &["arch", "isa", "math", "memory", "context"],
-            &["value", "weight"],
+            &["step", "value", "weight"],
             &["product", "norm"],
             &["linear", "attention", "conv"],
             &["reference"],

@@ -43,11 +43,11 @@ impl Source {
         let mut source = Self {
             modules: BTreeMap::new(),
         };
-        source.file(root, Vec::new(), true)?;
+        source.file(root, &[], true)?;
         Ok(source)
     }
 
-    fn file(&mut self, file: &Path, path: Vec<String>, is_mod_rs: bool) -> Result<(), String> {
+    fn file(&mut self, file: &Path, path: &[String], is_mod_rs: bool) -> Result<(), String> {
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
         let text = std::fs::read_to_string(file).map_err(|e| at(&e))?;
         let parsed = syn::parse_file(&text).map_err(|e| at(&e))?;
@@ -57,7 +57,7 @@ impl Source {
         } else {
             file.with_extension("")
         };
-        self.items(&parsed.items, path.clone(), path, &below)
+        self.items(&parsed.items, path.to_vec(), path, &below)
     }
 
     /// `below`: the folder in which this module's own modules lie.
@@ -65,12 +65,12 @@ impl Source {
         &mut self,
         items: &[Item],
         path: Vec<String>,
-        home: Vec<String>,
+        home: &[String],
         below: &Path,
     ) -> Result<(), String> {
         let mut module = Module {
             path: path.clone(),
-            home: home.clone(),
+            home: home.to_vec(),
             items: BTreeSet::new(),
             uses: BTreeMap::new(),
             globs: Vec::new(),
@@ -86,10 +86,10 @@ impl Source {
                     let name = item.ident.to_string();
                     let path = [&path[..], std::slice::from_ref(&name)].concat();
                     if let Some((_, items)) = &item.content {
-                        self.items(items, path, home.clone(), &below.join(&name))?;
+                        self.items(items, path, home, &below.join(&name))?;
                     } else {
                         let (file, is_mod_rs) = find(below, &name, &item.attrs)?;
-                        self.file(&file, path, is_mod_rs)?;
+                        self.file(&file, &path, is_mod_rs)?;
                     }
                 }
                 other => module.items.extend(name_of(other)),

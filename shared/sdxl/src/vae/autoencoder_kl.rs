@@ -3,11 +3,8 @@
 //! diffusers: `models/autoencoders/autoencoder_kl.py`. A program needs one half only, and the other's weights are then
 //! never touched; so `AutoencoderKL` is two types here.
 
-mod config;
-
-pub use config::AutoencoderKLConfig;
-
 use super::autoencoder::{DiagonalGaussianDistribution, expect_image};
+use super::autoencoder_kl_config::AutoencoderKLConfig;
 use super::tiling;
 use super::vae::{Decoder, Encoder};
 use crate::backend::{Backend, Loader, Window};

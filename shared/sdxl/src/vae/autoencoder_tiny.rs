@@ -3,11 +3,8 @@
 //! diffusers: `models/autoencoders/autoencoder_tiny.py`, `EncoderTiny` and `DecoderTiny` in `vae.py`;
 //! <https://github.com/madebyollin/taesd>.
 
-mod config;
-
-pub use config::AutoencoderTinyConfig;
-
 use super::autoencoder::expect_image;
+use super::autoencoder_tiny_config::AutoencoderTinyConfig;
 use crate::backend::{Activation, Backend, Loader, Window};
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};

@@ -2,11 +2,15 @@
 
 mod autoencoder;
 mod autoencoder_kl;
+mod autoencoder_kl_config;
 mod autoencoder_tiny;
+mod autoencoder_tiny_config;
 mod tiling;
 #[allow(clippy::module_inception)] // diffusers' name
 pub mod vae;
 
 pub use autoencoder::{DiagonalGaussianDistribution, Encoded, LatentShape, VaeDecoder, VaeEncoder};
-pub use autoencoder_kl::{AutoencoderKLConfig, AutoencoderKLDecoder, AutoencoderKLEncoder};
-pub use autoencoder_tiny::{AutoencoderTinyConfig, AutoencoderTinyDecoder, AutoencoderTinyEncoder};
+pub use autoencoder_kl::{AutoencoderKLDecoder, AutoencoderKLEncoder};
+pub use autoencoder_kl_config::AutoencoderKLConfig;
+pub use autoencoder_tiny::{AutoencoderTinyDecoder, AutoencoderTinyEncoder};
+pub use autoencoder_tiny_config::AutoencoderTinyConfig;

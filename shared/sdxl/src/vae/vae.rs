@@ -3,7 +3,7 @@
 //! diffusers: `models/autoencoders/vae.py` (`Encoder`, `Decoder`), `models/unets/unet_2d_blocks.py`
 //! (`DownEncoderBlock2D`, `UNetMidBlock2D`, `UpDecoderBlock2D`). Rombach et al. 2021, arXiv:2112.10752.
 
-use super::autoencoder_kl::AutoencoderKLConfig;
+use super::autoencoder_kl_config::AutoencoderKLConfig;
 use crate::Result;
 use crate::backend::{Activation, Backend, Loader, Window};
 use crate::blocks::attention::Attention;
