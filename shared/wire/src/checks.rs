@@ -5,8 +5,8 @@ use std::str::FromStr;
 use safetensors::Dtype;
 
 use crate::kind::{
-    IMAGE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS, POOLED_PROMPT_EMBEDS,
-    PROMPT_EMBEDS,
+    IMAGE, LATENT_CHANNELS, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS,
+    POOLED_PROMPT_EMBEDS, PROMPT_EMBEDS,
 };
 use crate::quote::{clip, list};
 use crate::tensors::{check_float, check_like, check_shape, find, need};
@@ -95,7 +95,12 @@ fn check_text_embeddings(tensors: &[TensorSpec]) -> Result<usize, Error> {
 fn check_latents(tensors: &[TensorSpec]) -> Result<usize, Error> {
     let latents = need(Kind::Latents, tensors, LATENTS)?;
     check_float(latents, LATENTS)?;
-    check_shape(latents, LATENTS, "[B,4,h,w]", &[None, Some(4), None, None])?;
+    check_shape(
+        latents,
+        LATENTS,
+        "[B,4,h,w]",
+        &[None, Some(LATENT_CHANNELS), None, None],
+    )?;
     Ok(latents.shape[0])
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use safetensors::Dtype;
 
 use crate::Kind;
+use crate::settings::Wrong;
 
 /// What went wrong with a stream.
 ///
@@ -300,6 +301,15 @@ pub enum Error {
         expected: Vec<usize>,
         /// This one's.
         found: Vec<usize>,
+    },
+
+    /// A setting in the metadata has a value that it cannot have.
+    #[error("metadata: {key}: {wrong}")]
+    Setting {
+        /// Its key.
+        key: &'static str,
+        /// What it can be, and what it is.
+        wrong: Wrong,
     },
 
     /// A body to be written lacks a tensor of its header.

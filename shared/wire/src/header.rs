@@ -6,8 +6,8 @@ use safetensors::tensor::TensorInfo;
 use crate::json::{METADATA, RawHeader};
 use crate::keys::{self, Metadata};
 use crate::kind::{
-    IMAGE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS, POOLED_PROMPT_EMBEDS,
-    PROMPT_EMBEDS,
+    IMAGE, LATENT_CHANNELS, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS,
+    POOLED_PROMPT_EMBEDS, PROMPT_EMBEDS,
 };
 use crate::quote::clip;
 use crate::{Error, Kind, Limits, Result, VERSION};
@@ -174,7 +174,11 @@ impl Header {
     /// # Errors
     /// [`Error::TensorShape`] for a zero, [`Error::Overflow`].
     pub fn latents(batch: usize, height: usize, width: usize, metadata: Metadata) -> Result<Self> {
-        let latents = TensorSpec::new(LATENTS, Dtype::F32, &[batch, 4, height, width]);
+        let latents = TensorSpec::new(
+            LATENTS,
+            Dtype::F32,
+            &[batch, LATENT_CHANNELS, height, width],
+        );
         Self::new(Kind::Latents, vec![latents], metadata)
     }
 

@@ -1,8 +1,8 @@
 //! Metadata keys with a meaning, and how their values are written.
 //!
 //! Every value is a string (safetensors allows nothing else). Numbers are written in decimal as
-//! JSON would write them, sizes as `HEIGHTxWIDTH` in pixels. A key that is not listed here travels
-//! on untouched.
+//! JSON would write them, sizes as `HEIGHTxWIDTH` in pixels; [`settings`](crate::settings) says what each may be. A key
+//! that is not listed here travels on untouched.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +42,11 @@ pub const NEGATIVE_PROMPT_2: &str = "negative_prompt_2";
 /// How many of the text encoders' last layers are left out, beside the one SDXL always leaves.
 pub const CLIP_SKIP: &str = "clip_skip";
 
+/// Path of the picture to start from.
+pub const IMAGE: &str = "image";
+/// Path of the mask that says which part of it is drawn anew.
+pub const MASK: &str = "mask";
+
 /// Seed of the noise of the frame's row 0, 0 to 2^64 - 1; row b has seed + b, modulo 2^64.
 pub const SEED: &str = "seed";
 /// How many pictures to draw of a prompt, at least 1, with seeds that count on from its own. For `denoise`, which
@@ -51,6 +56,8 @@ pub const IMAGES: &str = "images";
 pub const IMAGE_INDEX: &str = "image_index";
 /// Number of denoising steps, at least 1.
 pub const STEPS: &str = "steps";
+/// The class of scheduler, as diffusers calls it.
+pub const SCHEDULER: &str = "scheduler";
 /// In a trace: after which step the frame was taken, from 0.
 pub const STEP: &str = "step";
 /// In a trace: what the network was told at this step, 0 to 999, perhaps with a fraction.

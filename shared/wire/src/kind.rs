@@ -24,6 +24,10 @@ pub const POOLED_PROMPT_EMBEDS: &str = "pooled_prompt_embeds";
 pub const NEGATIVE_PROMPT_EMBEDS: &str = "negative_prompt_embeds";
 /// `negative_pooled_prompt_embeds`, shaped as `pooled_prompt_embeds`.
 pub const NEGATIVE_POOLED_PROMPT_EMBEDS: &str = "negative_pooled_prompt_embeds";
+/// Channels of latents.
+pub const LATENT_CHANNELS: usize = 4;
+/// Pixels of the picture to a latent pixel, in each direction.
+pub const LATENT_SCALE: usize = 8;
 /// `latents`, `[B,4,h,w]`.
 pub const LATENTS: &str = "latents";
 /// `image`, `[B,H,W,3]`.

@@ -37,17 +37,20 @@ mod json;
 pub mod keys;
 mod kind;
 mod limits;
+pub mod metadata;
 mod picture;
 mod quote;
 mod read;
+pub mod rows;
+pub mod settings;
 mod tensors;
 mod write;
 
-/// The names of the tensors that the kinds define.
+/// The names of the tensors that the kinds define, and what their shapes are made of.
 pub mod names {
     pub use crate::kind::{
-        IMAGE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS, NEGATIVE_PROMPT_EMBEDS,
-        POOLED_PROMPT_EMBEDS, PROMPT_EMBEDS,
+        IMAGE, LATENT_CHANNELS, LATENT_SCALE, LATENTS, NEGATIVE_POOLED_PROMPT_EMBEDS,
+        NEGATIVE_PROMPT_EMBEDS, POOLED_PROMPT_EMBEDS, PROMPT_EMBEDS,
     };
     pub use crate::picture::{
         IMAGE_LOGVAR, IMAGE_MEAN, MASK, MASKED_IMAGE_LOGVAR, MASKED_IMAGE_MEAN,

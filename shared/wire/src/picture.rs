@@ -1,5 +1,6 @@
 //! What `text-embeddings` frames may hold of a picture to start from.
 
+use crate::kind::LATENT_CHANNELS;
 use crate::tensors::{check_float, check_shape, find};
 use crate::{Error, TensorSpec};
 
@@ -35,7 +36,12 @@ pub(crate) fn check(tensors: &[TensorSpec], batch: usize) -> Result<(), Error> {
         return Ok(());
     };
     check_float(mean, IMAGE_MEAN)?;
-    check_shape(mean, IMAGE_MEAN, "[B,4,h,w]", &[None, Some(4), None, None])?;
+    check_shape(
+        mean,
+        IMAGE_MEAN,
+        "[B,4,h,w]",
+        &[None, Some(LATENT_CHANNELS), None, None],
+    )?;
     if mean.shape[0] != batch {
         return Err(Error::BatchMismatch {
             tensor: IMAGE_MEAN,

@@ -97,6 +97,11 @@ impl<W: Write> FrameWriter<W> {
         self.finished
     }
 
+    /// The output, as it is.
+    pub fn get_ref(&self) -> &W {
+        &self.writer
+    }
+
     /// The output.
     pub fn into_inner(self) -> W {
         self.writer

@@ -5,13 +5,14 @@ use std::io;
 
 use turbo_wire::{
     Dtype, Error, Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, TensorSpec,
+    metadata,
 };
 
 use crate::support::{latents_json, raw, read_all};
 
 /// The number of variants, and a number for each. No wildcard: a new variant does not compile
 /// until it is named here, and the test fails until it is provoked.
-const VARIANTS: usize = 36;
+const VARIANTS: usize = 37;
 
 fn number(error: &Error) -> usize {
     match error {
@@ -51,6 +52,7 @@ fn number(error: &Error) -> usize {
         Error::Order(_) => 33,
         Error::Companion { .. } => 34,
         Error::PictureShape { .. } => 35,
+        Error::Setting { .. } => 36,
     }
 }
 
@@ -88,7 +90,12 @@ fn cases() -> Vec<(Error, &'static str)> {
             .next_header()
             .expect_err("another kind")
     };
+    let odd = Metadata::from([("steps".to_owned(), "two".to_owned())]);
     vec![
+        (
+            metadata::read::<u64>(&odd, "steps").expect_err("no number"),
+            "metadata: steps: expected a whole number from 1, found \"two\"",
+        ),
         (
             Error::Read(io::Error::other("no luck")),
             "cannot read: no luck",

@@ -1,5 +1,6 @@
 //! What PROTOCOL.md shows is what the crate does.
 
+use turbo_wire::settings::SETTINGS;
 use turbo_wire::{Frame, FrameReader, Header, Kind, Limits, keys};
 
 use crate::support::{metadata, raw, read_all, write_all};
@@ -86,39 +87,11 @@ fn the_message_is_the_message() {
     assert!(blocks("text").contains(&format!("{error}\n")), "{error}");
 }
 
-/// Every key the crate names is explained, and so is every kind and tensor.
+/// Every kind and tensor the crate names is explained.
 #[test]
 fn names_are_explained() {
     use turbo_wire::names;
     for name in [
-        keys::FORMAT,
-        keys::VERSION,
-        keys::KIND,
-        keys::PRODUCER,
-        keys::ID,
-        keys::RECORD_INDEX,
-        keys::PICTURE_INDEX,
-        keys::PROMPT,
-        keys::PROMPT_2,
-        keys::NEGATIVE_PROMPT,
-        keys::NEGATIVE_PROMPT_2,
-        keys::CLIP_SKIP,
-        keys::SEED,
-        keys::IMAGES,
-        keys::IMAGE_INDEX,
-        keys::STEPS,
-        keys::STEP,
-        keys::TIMESTEP,
-        keys::SIGMA,
-        keys::WIDTH,
-        keys::HEIGHT,
-        keys::GUIDANCE_SCALE,
-        keys::STRENGTH,
-        keys::ORIGINAL_SIZE,
-        keys::TARGET_SIZE,
-        keys::CROPS_TOP_LEFT,
-        keys::MODEL,
-        keys::VAE,
         names::PROMPT_EMBEDS,
         names::POOLED_PROMPT_EMBEDS,
         names::NEGATIVE_PROMPT_EMBEDS,
@@ -152,4 +125,23 @@ fn names_are_explained() {
     ] {
         assert!(PROTOCOL.contains(row), "{row}");
     }
+}
+
+/// The page's table of settings is the crate's, row by row.
+#[test]
+fn the_settings_are_the_table() {
+    let (_, table) = PROTOCOL
+        .split_once("| key | where | value | meaning |\n|---|---|---|---|\n")
+        .expect("the table");
+    let shown: Vec<&str> = table.lines().take_while(|line| !line.is_empty()).collect();
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .map(|setting| {
+            format!(
+                "| `{}` | {} | {} | {} |",
+                setting.key, setting.place, setting.value, setting.meaning
+            )
+        })
+        .collect();
+    assert_eq!(shown, known);
 }
