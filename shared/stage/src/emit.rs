@@ -37,6 +37,16 @@ impl<'a, W: Write> Emitter<'a, W> {
         }
     }
 
+    /// Where frames go.
+    pub fn output(&self) -> &W {
+        self.writer.get_ref()
+    }
+
+    /// Where frames went.
+    pub fn into_output(self) -> W {
+        self.writer.into_inner()
+    }
+
     /// Tells the next tool of a frame whose body is to come.
     ///
     /// # Errors

@@ -4,13 +4,17 @@
 #![forbid(unsafe_code)]
 
 mod autoencoder;
+mod beside;
 mod emit;
 mod model_args;
 mod slot;
+mod source;
 mod stage;
 
 pub use autoencoder::{Vae, VaeChoice};
+pub use beside::Beside;
 pub use emit::{Body, Computed, Emitter};
 pub use model_args::{DEFAULT_MODEL, DType, Device, MODEL_VARIABLE, ModelArgs};
 pub use slot::{Networks, Slot, locate};
-pub use stage::{Out, Planned, Stage, StreamArgs, run};
+pub use source::{Fault, Frames, Source, StreamArgs};
+pub use stage::{Out, Planned, Stage, To, run};

@@ -1,6 +1,7 @@
 //! Opening networks.
 
 use crate::{ModelArgs, model_args};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Result};
 use turbo_sdxl::{DType, Device};
@@ -40,7 +41,7 @@ impl Networks {
 
 /// What was opened last, kept for as long as records ask for the same.
 #[derive(Debug)]
-pub struct Slot<K, T>(Option<(K, T)>);
+pub struct Slot<K, T>(Option<(K, Rc<T>)>);
 
 impl<K, T> Default for Slot<K, T> {
     fn default() -> Self {
@@ -53,17 +54,18 @@ impl<K: Clone + PartialEq, T> Slot<K, T> {
     ///
     /// # Errors
     /// Those of `open`; nothing is open then.
-    pub fn get(&mut self, key: &K, open: impl FnOnce() -> Result<T>) -> Result<(&T, Duration)> {
+    pub fn get(&mut self, key: &K, open: impl FnOnce() -> Result<T>) -> Result<(Rc<T>, Duration)> {
         let start = Instant::now();
         // What was open goes first: two models may not fit.
+        // A plan that still held the old one would keep it; the loop drops a plan before it makes the next.
         let kept = self.0.take().filter(|(open, _)| open == key);
         let (kept, took) = if let Some(kept) = kept {
             (kept, Duration::ZERO)
         } else {
-            let value = open()?;
+            let value = Rc::new(open()?);
             ((key.clone(), value), start.elapsed())
         };
-        Ok((&self.0.insert(kept).1, took))
+        Ok((Rc::clone(&self.0.insert(kept).1), took))
     }
 }
 
@@ -83,14 +85,14 @@ mod tests {
     #[test]
     fn what_is_open_stays_open_until_another_is_asked_for() {
         let mut slot = Slot::default();
-        assert_eq!(slot.get(&'a', || Ok(1)).unwrap().0, &1);
+        assert_eq!(slot.get(&'a', || Ok(1)).unwrap().0, Rc::new(1));
         let (value, took) = slot.get(&'a', || Ok(2)).unwrap();
         assert_eq!((*value, took), (1, Duration::ZERO));
-        assert_eq!(slot.get(&'b', || Ok(3)).unwrap().0, &3);
+        assert_eq!(slot.get(&'b', || Ok(3)).unwrap().0, Rc::new(3));
         assert!(
             slot.get(&'c', || Err::<i32, _>(Error::new("gone")))
                 .is_err()
         );
-        assert_eq!(slot.get(&'b', || Ok(4)).unwrap().0, &4);
+        assert_eq!(slot.get(&'b', || Ok(4)).unwrap().0, Rc::new(4));
     }
 }

@@ -1,77 +1,84 @@
-//! A tool that turns each frame into another, or into several.
+//! The loop of every stage: an item in, a frame or several out.
 
 use crate::emit::{Computed, Emitter};
-use clap::Args;
+use crate::{Fault, Source, StreamArgs};
 use std::time::Duration;
-use turbo_cli::{
-    Console, Error, InputArgs, LimitArgs, OnError, Output, OutputArgs, Result, refuse_same_file,
-};
-use turbo_wire::{Frame, Header, Kind, Limits};
+use turbo_cli::{Console, Error, OnError, Output, OutputArgs, Result};
+use turbo_wire::{Header, Kind, Limits};
 
-/// Where frames come from and go to.
-#[derive(Args, Clone, Debug)]
-pub struct StreamArgs {
-    /// What to read.
-    #[command(flatten)]
-    pub input: InputArgs,
-    /// Where to write.
-    #[command(flatten)]
-    pub output: OutputArgs,
-    /// What to do about a frame that fails
-    ///
-    /// stop: end at once, with the frame's header written already. skip: report it, leave it out, go on; the exit
-    /// status becomes 1. A stream that is cut or is no stream always ends the tool.
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
-    pub on_error: OnError,
-    /// Caps.
-    #[command(flatten)]
-    pub limits: LimitArgs,
-}
-
-/// What a frame will become, known before its body has come.
+/// What an item will become, known before its body has come.
 #[derive(Debug)]
 pub struct Planned<P> {
     /// The header of the new frame, or of the first of several.
     pub header: Header,
     /// Time that opening the model took.
     pub open: Duration,
-    /// What [`Stage::compute`] is told.
+    /// What [`Stage::compute`] is told. It holds the model.
     pub plan: P,
 }
 
-/// A tool that turns each frame into another, or into several.
+/// A tool that turns each item of a source into a frame, or into several.
 pub trait Stage {
     /// What the tool reads.
-    const READS: Kind;
-    /// What to do where stdin is a terminal, such as "pipe encode-text into it".
-    const REMEDY: &'static str;
-    /// What the tool works out from the header for the body's sake.
+    type Source: Source;
+    /// What the tool writes.
+    const WRITES: Kind;
+    /// What the tool works out from the head for the body's sake.
     type Plan;
 
-    /// Opens the model, if it is not open, and settles what the frame becomes. `record` counts over all input, from 0.
+    /// Opens the model, if it is not open, and settles what the item becomes; none if there is nothing to do. `record`
+    /// counts over all input, from 0.
     ///
     /// # Errors
-    /// Those of the record.
-    fn plan(&mut self, record: u64, header: &Header) -> Result<Planned<Self::Plan>>;
+    /// Those of the item, and those that end the run.
+    fn plan(
+        &mut self,
+        record: u64,
+        head: <Self::Source as Source>::Head,
+    ) -> Result<Option<Planned<Self::Plan>>, Fault>;
 
     /// Computes the new frame's body, and what other frames there are.
     ///
     /// # Errors
-    /// Those of the record, and those of `out`, which are to be given on.
-    fn compute(&mut self, plan: Self::Plan, frame: &Frame, out: &mut Out<'_, '_>) -> Result<()>;
+    /// Those of the item, and those of `out`, which are to be given on.
+    fn compute(
+        &mut self,
+        plan: Self::Plan,
+        body: <Self::Source as Source>::Body,
+        out: &mut Out<'_, '_>,
+    ) -> Result<(), Fault>;
 }
 
-/// Takes the frames that a stage makes of one.
+/// Where frames go to, and when to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct To<'a> {
+    /// Where to write.
+    pub output: &'a OutputArgs,
+    /// What to do about an item that fails.
+    pub on_error: OnError,
+    /// Caps on the frames written.
+    pub limits: Limits,
+}
+
+impl<'a> From<&'a StreamArgs> for To<'a> {
+    fn from(args: &'a StreamArgs) -> Self {
+        Self {
+            output: &args.output,
+            on_error: args.on_error,
+            limits: args.limits.limits(),
+        }
+    }
+}
+
+/// Takes the frames that a stage makes of one item.
 pub struct Out<'a, 'o> {
-    emitter: &'a mut Emitter<'o, &'o mut Output>,
+    emitter: &'a mut Emitter<'o, Output>,
     /// The header that was announced; taken by [`Out::first`].
     first: Option<(Header, Duration)>,
-    /// Says where an error of the record comes from.
+    /// Says where an error of the item comes from.
     blame: &'a dyn Fn(Error) -> Error,
     /// Frames planned so far, of all input.
     frames: &'a mut u64,
-    /// Whether an error was given back that has its place and has been judged by `--on-error` already.
-    ended: bool,
 }
 
 impl Out<'_, '_> {
@@ -83,8 +90,8 @@ impl Out<'_, '_> {
     /// Computes and writes the body of the frame that was planned. To be called once, before [`Out::more`].
     ///
     /// # Errors
-    /// The output fails; with `--on-error stop`, those of `compute`.
-    pub fn first(&mut self, compute: impl FnOnce() -> Result<Computed>) -> Result<()> {
+    /// [`Fault::Run`]: the output fails; with `--on-error stop`, those of `compute`.
+    pub fn first(&mut self, compute: impl FnOnce() -> Result<Computed>) -> Result<(), Fault> {
         match self.first.take() {
             Some((header, open)) => self.write(open, &header, compute),
             None => Ok(()),
@@ -99,11 +106,8 @@ impl Out<'_, '_> {
         &mut self,
         header: &Header,
         compute: impl FnOnce() -> Result<Computed>,
-    ) -> Result<()> {
-        if let Err(error) = self.emitter.announce(header) {
-            self.ended = true;
-            return Err(error);
-        }
+    ) -> Result<(), Fault> {
+        self.emitter.announce(header).map_err(Fault::Run)?;
         self.write(Duration::ZERO, header, compute)
     }
 
@@ -112,79 +116,106 @@ impl Out<'_, '_> {
         open: Duration,
         header: &Header,
         compute: impl FnOnce() -> Result<Computed>,
-    ) -> Result<()> {
+    ) -> Result<(), Fault> {
         let frame = *self.frames;
         *self.frames += 1;
-        let written = self
-            .emitter
-            .complete(frame, open, header, || compute().map_err(self.blame));
-        self.ended = written.is_err();
-        written
+        self.emitter
+            .complete(frame, open, header, || compute().map_err(self.blame))
+            .map_err(Fault::Run)
     }
 }
 
-/// Runs a stage over all input, frame by frame, with one frame in memory at a time.
+/// Runs a stage over all items of a source, with one of them in memory at a time.
 ///
 /// # Errors
-/// Input or output fails; with `--on-error stop`, also a record.
-pub fn run<S: Stage>(stage: &mut S, args: &StreamArgs, console: &Console) -> Result<()> {
-    let limits = args.limits.limits();
-    let mut output = args.output.open("frames")?;
-    let (mut record, mut frames) = (0, 0);
-    for source in args.input.sources() {
-        let input = source.open(&format!("{} frames", S::READS), S::REMEDY)?;
-        refuse_same_file(&input, &output)?;
-        let path = input.path().map(ToOwned::to_owned);
-        let blame = |error: Error| error.in_file(path.as_deref());
-        let mut reader = input.frames(limits).expect(S::READS);
-        let mut emitter = Emitter::new(&mut output, args.on_error, console);
-        while let Some(header) = reader.next_header().map_err(|error| blame(error.into()))? {
-            let index = reader.index();
-            let blame_frame = |error: Error| blame(error.in_frame(index));
-            let plan = stage
-                .plan(record, &header)
-                .and_then(|planned| fits(planned, &limits));
-            match plan {
-                Err(error) => {
-                    frames += 1;
-                    emitter.fail(blame_frame(error))?;
-                }
-                Ok(Planned { header, open, plan }) => {
-                    emitter.announce(&header)?;
-                    let frame = reader.read_body().map_err(|error| blame(error.into()))?;
-                    let mut out = Out {
-                        emitter: &mut emitter,
-                        first: Some((header, open)),
-                        blame: &blame_frame,
-                        frames: &mut frames,
-                        ended: false,
-                    };
-                    let computed = stage.compute(plan, &frame, &mut out);
-                    match computed {
-                        Err(error) if !out.ended => {
-                            if out.first.is_some() {
-                                frames += 1;
-                            }
-                            emitter.fail(blame_frame(error))?;
-                        }
-                        computed => computed?,
-                    }
-                }
-            }
-            record += 1;
+/// Input or output fails; with `--on-error stop`, also an item.
+pub fn run<S: Stage>(
+    stage: &mut S,
+    source: S::Source,
+    to: To<'_>,
+    console: &Console,
+) -> Result<()> {
+    let output = to.output.open(&format!("{} frames", S::WRITES))?;
+    let mut run = Run {
+        stage,
+        source,
+        emitter: Emitter::new(output, to.on_error, console),
+        limits: to.limits,
+        frames: 0,
+    };
+    let mut record = 0;
+    loop {
+        // An item of which nothing is written has a number too.
+        let next = run.frames + 1;
+        match run.item(record) {
+            Ok(true) => {}
+            Ok(false) => return run.emitter.into_output().finish(),
+            Err(Fault::Item(error)) => run.emitter.fail(error)?,
+            Err(Fault::Run(error)) => return Err(error),
         }
+        run.frames = run.frames.max(next);
+        record += 1;
     }
-    output.finish()
+}
+
+/// A stage at work.
+struct Run<'a, S: Stage> {
+    stage: &'a mut S,
+    source: S::Source,
+    emitter: Emitter<'a, Output>,
+    limits: Limits,
+    /// Frames planned so far.
+    frames: u64,
+}
+
+impl<S: Stage> Run<'_, S> {
+    /// Does the next item. Whether there was one.
+    fn item(&mut self, record: u64) -> Result<bool, Fault> {
+        let Self { source, stage, .. } = self;
+        let Some(head) = source.next(self.emitter.output())? else {
+            return Ok(false);
+        };
+        let planned = stage
+            .plan(record, head)
+            .and_then(|planned| fits(planned, &self.limits))
+            .map_err(|fault| blamed(fault, source))?;
+        let Some(Planned { header, open, plan }) = planned else {
+            return Ok(true);
+        };
+        self.emitter.announce(&header).map_err(Fault::Run)?;
+        let body = source.body()?;
+        let mut out = Out {
+            emitter: &mut self.emitter,
+            first: Some((header, open)),
+            blame: &|error| source.blame(error),
+            frames: &mut self.frames,
+        };
+        stage
+            .compute(plan, body, &mut out)
+            .map_err(|fault| blamed(fault, source))?;
+        Ok(true)
+    }
+}
+
+/// Says in the error of an item which one it was.
+fn blamed<S: Source>(fault: Fault, source: &S) -> Fault {
+    match fault {
+        Fault::Item(error) => Fault::Item(source.blame(error)),
+        run @ Fault::Run(_) => run,
+    }
 }
 
 /// Refuses to make a frame that the next tool would refuse to read.
-fn fits<P>(planned: Planned<P>, limits: &Limits) -> Result<Planned<P>> {
-    let (found, limit) = (planned.header.body_len(), limits.frame_bytes);
+fn fits<P>(planned: Option<Planned<P>>, limits: &Limits) -> Result<Option<Planned<P>>, Fault> {
+    let limit = limits.frame_bytes;
+    let found = planned
+        .as_ref()
+        .map_or(0, |planned| planned.header.body_len());
     if found > limit {
-        return Err(Error::new(format_args!(
+        return Err(Fault::Item(Error::new(format_args!(
             "result: expected at most {limit} bytes, as the next tool reads no more, found {found}; raise \
              --max-frame-bytes here and there"
-        )));
+        ))));
     }
     Ok(planned)
 }

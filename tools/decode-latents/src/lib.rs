@@ -5,12 +5,14 @@
 #![allow(clippy::doc_markdown)]
 
 use clap::Parser;
+use std::rc::Rc;
 use turbo_cli::{Console, Error, Result};
 use turbo_sdxl::{expect_finite, image_processor::postprocess};
 use turbo_stage::{
-    Computed, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, Vae, VaeChoice,
+    Computed, Fault, Frames, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, To, Vae,
+    VaeChoice,
 };
-use turbo_wire::{Dtype, Frame, Header, Kind, keys, names};
+use turbo_wire::{Dtype, Frame, Header, Kind, keys, metadata, names};
 
 /// Turn latents into images, for to-png
 ///
@@ -60,7 +62,8 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         args: &args,
         vae: Slot::default(),
     };
-    turbo_stage::run(&mut tool, &args.stream, console)
+    let frames = Frames::new(&args.stream, Kind::Latents, "pipe denoise into it");
+    turbo_stage::run(&mut tool, frames, To::from(&args.stream), console)
 }
 
 struct Decode<'a> {
@@ -70,11 +73,11 @@ struct Decode<'a> {
 }
 
 impl Stage for Decode<'_> {
-    const READS: Kind = Kind::Latents;
-    const REMEDY: &'static str = "pipe denoise into it";
-    type Plan = VaeChoice;
+    type Source = Frames;
+    type Plan = Rc<Vae>;
+    const WRITES: Kind = Kind::Image;
 
-    fn plan(&mut self, _: u64, header: &Header) -> Result<Planned<Self::Plan>> {
+    fn plan(&mut self, _: u64, header: Header) -> Result<Option<Planned<Rc<Vae>>>, Fault> {
         let choice = VaeChoice {
             vae: self
                 .args
@@ -85,40 +88,33 @@ impl Stage for Decode<'_> {
                 .to_owned(),
             model: self.args.model.choose(header.get(keys::MODEL)),
         };
-        check_tensor(header, &self.args.tensor)?;
+        check_tensor(&header, &self.args.tensor)?;
         let networks = &self.networks;
         let (vae, open) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
-        let (batch, height, width) = size(header);
+        let (batch, height, width) = size(&header);
         let scale = vae.decoder.latent_shape().scale_factor;
         let (height, width) = (height * scale, width * scale);
 
         let mut metadata = header.metadata().clone();
         metadata.remove(keys::VAE);
-        let entries = [
-            (keys::MODEL, vae.model.clone()),
-            (keys::VAE, vae.name.clone()),
-            (keys::WIDTH, Some(width.to_string())),
-            (keys::HEIGHT, Some(height.to_string())),
-            (
-                keys::PRODUCER,
-                Some(concat!("decode-latents ", env!("CARGO_PKG_VERSION")).to_owned()),
-            ),
-        ];
-        metadata.extend(
-            entries
-                .into_iter()
-                .filter_map(|(key, value)| Some((key.to_owned(), value?))),
+        metadata::write(
+            &mut metadata,
+            [
+                (keys::MODEL, vae.model.clone()),
+                (keys::VAE, vae.name.clone()),
+                (keys::WIDTH, Some(width.to_string())),
+                (keys::HEIGHT, Some(height.to_string())),
+                (keys::PRODUCER, Some(metadata::producer("decode-latents"))),
+            ],
         );
-        Ok(Planned {
+        Ok(Some(Planned {
             header: Header::image(batch, height, width, metadata)?,
             open,
-            plan: choice,
-        })
+            plan: vae,
+        }))
     }
 
-    fn compute(&mut self, choice: Self::Plan, frame: &Frame, out: &mut Out<'_, '_>) -> Result<()> {
-        let networks = &self.networks;
-        let (vae, _) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
+    fn compute(&mut self, vae: Rc<Vae>, frame: Frame, out: &mut Out<'_, '_>) -> Result<(), Fault> {
         let (batch, height, width) = size(&frame.header);
         let scale = vae.decoder.latent_shape().scale_factor;
         let Args { tensor, tile, .. } = self.args;
@@ -152,7 +148,7 @@ fn check_tensor(header: &Header, name: &str) -> Result<()> {
             names.join(", ")
         )));
     };
-    let shape = [batch, 4, height, width];
+    let shape = [batch, names::LATENT_CHANNELS, height, width];
     let float = matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
     if !float || tensor.shape != shape {
         return Err(Error::new(format_args!(

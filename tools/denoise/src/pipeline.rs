@@ -7,10 +7,8 @@ use turbo_scheduler::{Generator, SchedulerConfig, Steps};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Part;
-use turbo_wire::{Header, names};
-
-/// Pixels to a latent pixel, in each direction: the protocol's.
-const SCALE_FACTOR: usize = 8;
+use turbo_wire::Header;
+use turbo_wire::names::{self, LATENT_CHANNELS, LATENT_SCALE};
 
 /// A checkpoint's denoising network and scheduler.
 pub(crate) struct Pipeline {
@@ -39,9 +37,9 @@ impl Pipeline {
         };
         let unet = open_unet(&networks.device, networks.dtype, &model)?;
         let (inputs, outputs) = (unet.config().in_channels, unet.config().out_channels);
-        if (inputs, outputs) != (4, 4) {
+        if (inputs, outputs) != (LATENT_CHANNELS, LATENT_CHANNELS) {
             return Err(Error::new(format_args!(
-                "{}: expected a network with 4 channels in and 4 out, found {inputs} and {outputs}; inpainting \
+                "{}: expected a network with {LATENT_CHANNELS} channels in and out, found {inputs} and {outputs}; inpainting \
                  checkpoints are not supported",
                 model.config_path(Part::Unet).display()
             )));
@@ -56,7 +54,7 @@ impl Pipeline {
 
     /// Sides of a picture where nobody says otherwise, in pixels.
     pub(crate) fn default_size(&self) -> usize {
-        self.unet.config().sample_size * SCALE_FACTOR
+        self.unet.config().sample_size * LATENT_SCALE
     }
 
     /// Refuses embeddings of another model, by the header alone.
@@ -119,14 +117,11 @@ impl Pipeline {
         conditioned: &Conditioned<'_>,
         mut watch: impl FnMut(&Step<'_>) -> Result<()>,
     ) -> Result<Vec<f32>> {
-        let (height, width) = (
-            settings.height / SCALE_FACTOR,
-            settings.width / SCALE_FACTOR,
-        );
+        let (height, width) = settings.latent_size();
         let mut scheduler = turbo_scheduler::build(&self.scheduler, &Steps::count(settings.steps))?;
         // Each picture has a generator of its own, so that it is the same alone and in any company.
         let mut generator = Generator::new(seed);
-        let mut latents = generator.randn(4 * height * width);
+        let mut latents = generator.randn(LATENT_CHANNELS * height * width);
         scheduler.scale_initial_noise(&mut latents);
 
         for index in 0..scheduler.timesteps().len() {

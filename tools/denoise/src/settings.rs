@@ -1,14 +1,13 @@
 //! What is to be drawn: from the frame, the flags and the defaults, in this order.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
-use turbo_cli::{Error, Result};
-use turbo_wire::{Header, Metadata, keys};
-
-/// The largest side of a picture, in pixels: far above what the networks draw well, and below what would end in an
-/// allocation that fails.
-const MAX_SIDE: usize = 16384;
+use turbo_cli::Result;
+use turbo_wire::metadata::{read, write};
+use turbo_wire::names::LATENT_SCALE;
+use turbo_wire::settings;
+use turbo_wire::{Header, Metadata, keys, rows};
 
 /// Two numbers, such as `HEIGHTxWIDTH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl fmt::Display for Pair {
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Flags {
     /// Denoising steps [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = settings::parse::<usize>(keys::STEPS))]
     pub steps: Option<usize>,
 
     /// Seed of the noise: 0 to 2^64 - 1, of which the low 32 bits count; the frames after the first count on from it
@@ -49,7 +48,7 @@ pub struct Flags {
     /// Frame k has the seed N + k, and if M pictures are drawn of it, the seeds from N + k * M on, so that no two
     /// pictures of a stream have the same unless its frames ask for different numbers of them. Row b of a frame of
     /// several rows counts on from its frame's seed. Without a seed a random one is taken.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = settings::parse::<u64>(keys::SEED))]
     pub seed: Option<u64>,
 
     /// Pictures to draw of each prompt, with one seed after the other [default: 1]
@@ -57,57 +56,32 @@ pub struct Flags {
     /// Each is a frame of its own, the same as a run with its seed alone would give. The first keeps the record's id,
     /// picture j from 1 on has "-j" behind it; which it is stands in the metadata as image_index, from 0. What depends
     /// on the prompt alone is computed once. A record's own number (images) wins.
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", value_parser = settings::parse::<usize>(keys::IMAGES))]
     pub images: Option<usize>,
 
     /// Width in pixels, a multiple of 8 [default: the checkpoint's; 512 for SDXL Turbo]
-    #[arg(long, value_name = "W")]
+    #[arg(long, value_name = "W", value_parser = settings::parse::<usize>(keys::WIDTH))]
     pub width: Option<usize>,
 
     /// Height in pixels, a multiple of 8 [default: as for the width]
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", value_parser = settings::parse::<usize>(keys::HEIGHT))]
     pub height: Option<usize>,
 
     /// Classifier-free guidance, on above 1; SDXL Turbo was made to do without [default: 0]
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = settings::parse::<f32>(keys::GUIDANCE_SCALE))]
     pub guidance_scale: Option<f32>,
 
     /// Tell the network of this size before cropping [default: the picture's]
-    #[arg(long, value_name = "HxW")]
+    #[arg(long, value_name = "HxW", value_parser = settings::parse::<Pair>(keys::ORIGINAL_SIZE))]
     pub original_size: Option<Pair>,
 
     /// Tell the network of this size to aim at [default: the picture's]
-    #[arg(long, value_name = "HxW")]
+    #[arg(long, value_name = "HxW", value_parser = settings::parse::<Pair>(keys::TARGET_SIZE))]
     pub target_size: Option<Pair>,
 
     /// Tell the network of a crop with this corner [default: 0x0]
-    #[arg(long, value_name = "TxL")]
+    #[arg(long, value_name = "TxL", value_parser = settings::parse::<Pair>(keys::CROPS_TOP_LEFT))]
     pub crops_top_left: Option<Pair>,
-}
-
-impl Flags {
-    /// Refuses values that can never be right, before anything is read.
-    pub(crate) fn check(&self) -> Result<()> {
-        let usage =
-            |result: Result<()>| result.map_err(|error| Error::usage(format_args!("--{error}")));
-        usage(self.width.map_or(Ok(()), |side| check_side("width", side)))?;
-        usage(
-            self.height
-                .map_or(Ok(()), |side| check_side("height", side)),
-        )?;
-        usage(
-            self.steps
-                .map_or(Ok(()), |steps| check_count("steps", steps)),
-        )?;
-        usage(
-            self.images
-                .map_or(Ok(()), |images| check_count("images", images)),
-        )?;
-        usage(
-            self.guidance_scale
-                .map_or(Ok(()), |scale| check_guidance("guidance-scale", scale)),
-        )
-    }
 }
 
 /// Everything that makes the latents, beside the embeddings and the model.
@@ -144,45 +118,37 @@ impl Settings {
                 .finish()
                 & 0xffff_ffff
         };
-        let index = "a whole number from 0";
-        let record = own(header, keys::RECORD_INDEX, index)?.unwrap_or(record);
-        let images = own(header, keys::IMAGES, "a whole number from 1")?
-            .or(flags.images)
-            .unwrap_or(1);
+        let own = header.metadata();
+        let record = read(own, keys::RECORD_INDEX)?.unwrap_or(record);
+        let images = read(own, keys::IMAGES)?.or(flags.images).unwrap_or(1);
         // By the record itself and its place, so that it can be told of any record without the others.
         let seed = flags
             .seed
             .map(|seed| seed.wrapping_add(record.wrapping_mul(images as u64)));
-        let settings = Self {
-            steps: own(header, keys::STEPS, "a whole number from 1")?
-                .or(flags.steps)
-                .unwrap_or(1),
-            seed: own(header, keys::SEED, "a whole number from 0 to 2^64 - 1")?
-                .or(seed)
-                .unwrap_or_else(random),
+        Ok(Self {
+            steps: read(own, keys::STEPS)?.or(flags.steps).unwrap_or(1),
+            seed: read(own, keys::SEED)?.or(seed).unwrap_or_else(random),
             images,
-            picture_index: own(header, keys::PICTURE_INDEX, index)?,
+            picture_index: read(own, keys::PICTURE_INDEX)?,
             rows: header.batch(),
-            width: own(header, keys::WIDTH, "pixels")?
+            width: read(own, keys::WIDTH)?
                 .or(flags.width)
                 .unwrap_or(default_side),
-            height: own(header, keys::HEIGHT, "pixels")?
+            height: read(own, keys::HEIGHT)?
                 .or(flags.height)
                 .unwrap_or(default_side),
-            guidance_scale: own(header, keys::GUIDANCE_SCALE, "a number")?
+            guidance_scale: read(own, keys::GUIDANCE_SCALE)?
                 .or(flags.guidance_scale)
                 .unwrap_or(0.0),
-            original_size: own(header, keys::ORIGINAL_SIZE, "HEIGHTxWIDTH")?
-                .or(flags.original_size),
-            target_size: own(header, keys::TARGET_SIZE, "HEIGHTxWIDTH")?.or(flags.target_size),
-            crops_top_left: own(header, keys::CROPS_TOP_LEFT, "TOPxLEFT")?.or(flags.crops_top_left),
-        };
-        check_count(keys::STEPS, settings.steps)?;
-        check_count(keys::IMAGES, settings.images)?;
-        check_side(keys::WIDTH, settings.width)?;
-        check_side(keys::HEIGHT, settings.height)?;
-        check_guidance(keys::GUIDANCE_SCALE, settings.guidance_scale)?;
-        Ok(settings)
+            original_size: read(own, keys::ORIGINAL_SIZE)?.or(flags.original_size),
+            target_size: read(own, keys::TARGET_SIZE)?.or(flags.target_size),
+            crops_top_left: read(own, keys::CROPS_TOP_LEFT)?.or(flags.crops_top_left),
+        })
+    }
+
+    /// Height and width in latent pixels.
+    pub(crate) fn latent_size(&self) -> (usize, usize) {
+        (self.height / LATENT_SCALE, self.width / LATENT_SCALE)
     }
 
     /// Whether there is classifier-free guidance. As in diffusers, 0 and 1 both mean none.
@@ -201,9 +167,7 @@ impl Settings {
 
     /// The seed of row `row` of picture `image`.
     pub(crate) fn seed_of(&self, image: usize, row: usize) -> u64 {
-        self.seed
-            .wrapping_add(image as u64)
-            .wrapping_add(row as u64)
+        rows::seed(rows::seed(self.seed, image as u64), row as u64)
     }
 
     /// Writes the settings of picture `image` where its metadata will come from. Sizes that are the picture's own are
@@ -216,11 +180,10 @@ impl Settings {
                 .wrapping_add((image as u64).wrapping_mul(self.rows as u64))
                 .to_string()
         });
-        if let Some(id) = metadata.get_mut(keys::ID) {
-            count_on(id, image);
-        }
+        let id = metadata.get(keys::ID).map(|id| rows::id(id, image as u64));
         let pair = |pair: Option<Pair>| pair.map(|pair| pair.to_string());
         let entries = [
+            (keys::ID, id),
             (keys::STEPS, Some(self.steps.to_string())),
             (keys::SEED, Some(self.seed_of(image, 0).to_string())),
             (keys::IMAGE_INDEX, image_index),
@@ -232,70 +195,8 @@ impl Settings {
             (keys::TARGET_SIZE, pair(self.target_size)),
             (keys::CROPS_TOP_LEFT, pair(self.crops_top_left)),
         ];
-        metadata.extend(
-            entries
-                .into_iter()
-                .filter_map(|(key, value)| Some((key.to_owned(), value?))),
-        );
+        write(metadata, entries);
     }
-}
-
-/// Tells one of several apart: the first keeps the record's id, the others get their number behind it.
-pub(crate) fn count_on(id: &mut String, index: usize) {
-    if index > 0 {
-        let _ = write!(id, "-{index}");
-    }
-}
-
-/// The frame's own value.
-fn own<T: FromStr>(header: &Header, key: &str, expected: &str) -> Result<Option<T>> {
-    let Some(text) = header.get(key) else {
-        return Ok(None);
-    };
-    match text.parse() {
-        Ok(value) => Ok(Some(value)),
-        Err(_) => Err(Error::new(format_args!(
-            "metadata: {key}: expected {expected}, found {text:?}"
-        ))),
-    }
-}
-
-fn check_side(what: &str, side: usize) -> Result<()> {
-    if side == 0 || side > MAX_SIDE {
-        return Err(Error::new(format_args!(
-            "{what}: expected 8 to {MAX_SIDE} pixels, found {side}"
-        )));
-    }
-    if !side.is_multiple_of(8) {
-        let (below, above) = (side / 8 * 8, side.next_multiple_of(8));
-        let nearest = if below == 0 {
-            above.to_string()
-        } else {
-            format!("{below} or {above}")
-        };
-        return Err(Error::new(format_args!(
-            "{what}: expected a multiple of 8, found {side}; give {nearest}"
-        )));
-    }
-    Ok(())
-}
-
-fn check_count(what: &str, count: usize) -> Result<()> {
-    if count == 0 {
-        return Err(Error::new(format_args!(
-            "{what}: expected at least 1, found 0"
-        )));
-    }
-    Ok(())
-}
-
-fn check_guidance(what: &str, scale: f32) -> Result<()> {
-    if !scale.is_finite() {
-        return Err(Error::new(format_args!(
-            "{what}: expected a finite number, found {scale}"
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

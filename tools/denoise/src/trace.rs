@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use crate::pipeline::Step;
-use crate::settings::count_on;
 use turbo_cli::{Context, Error, Output, OutputArgs, Result};
-use turbo_wire::{Dtype, FrameWriter, Header, Kind, Metadata, TensorSpec, f32_bytes, keys, names};
+use turbo_wire::names::{LATENT_CHANNELS, LATENTS};
+use turbo_wire::{
+    Dtype, FrameWriter, Header, Kind, Metadata, TensorSpec, f32_bytes, keys, metadata, rows,
+};
 
 /// Tensors beside `latents`, called what diffusers calls them.
 const SAMPLE: &str = "sample";
@@ -26,7 +28,6 @@ pub(crate) struct Picture<'a> {
     pub(crate) row: usize,
     /// In latent pixels.
     pub(crate) size: (usize, usize),
-    pub(crate) seed: u64,
 }
 
 impl Trace {
@@ -52,31 +53,29 @@ impl Trace {
 
     /// Writes a step, and flushes.
     pub(crate) fn step(&mut self, picture: &Picture<'_>, step: &Step<'_>) -> Result<()> {
-        let mut metadata = picture.metadata.clone();
+        let mut metadata = rows::metadata(picture.metadata, picture.row as u64);
         // That of the picture at the end: here there is one a step.
         metadata.remove(keys::PICTURE_INDEX);
-        if let Some(id) = metadata.get_mut(keys::ID) {
-            count_on(id, picture.row);
-        }
-        metadata.extend(
+        metadata::write(
+            &mut metadata,
             [
-                (keys::SEED, picture.seed.to_string()),
-                (keys::STEP, step.index.to_string()),
-                (keys::TIMESTEP, step.timestep.to_string()),
-                (keys::SIGMA, step.sigma.to_string()),
-            ]
-            .map(|(key, value)| (key.to_owned(), value)),
+                (keys::STEP, Some(step.index.to_string())),
+                (keys::TIMESTEP, Some(step.timestep.to_string())),
+                (keys::SIGMA, Some(step.sigma.to_string())),
+            ],
         );
         let (height, width) = picture.size;
         let tensors = [
-            (names::LATENTS, f32_bytes(step.latents)),
+            (LATENTS, f32_bytes(step.latents)),
             (SAMPLE, f32_bytes(step.sample)),
             (NOISE_PRED, f32_bytes(step.noise_pred)),
             (PRED_ORIGINAL_SAMPLE, f32_bytes(step.pred_original_sample)),
         ];
         let specs = tensors
             .iter()
-            .map(|(name, _)| TensorSpec::new(name, Dtype::F32, &[1, 4, height, width]))
+            .map(|(name, _)| {
+                TensorSpec::new(name, Dtype::F32, &[1, LATENT_CHANNELS, height, width])
+            })
             .collect();
         let header = Header::new(Kind::Latents, specs, metadata)?;
         let tensors = tensors.each_ref().map(|(name, bytes)| (*name, &bytes[..]));

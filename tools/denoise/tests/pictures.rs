@@ -119,20 +119,24 @@ fn odd_sizes_and_the_checkpoints_own() {
     assert_fails(
         &output,
         2,
-        "--width: expected a multiple of 8, found 515; give 512 or 520",
+        "'515' for '--width <W>': expected a multiple of 8 from 8 to 16384, found 515; give 512 or 520",
     );
     let output = run(&["-m", &model()], &prompts(&[("height", "100")], &[1]));
     assert_fails(
         &output,
         1,
-        "denoise: frame 0: height: expected a multiple of 8, found 100; give 96 or 104",
+        "denoise: frame 0: metadata: height: expected a multiple of 8 from 8 to 16384, found \"100\"; give 96 or 104",
     );
     assert!(output.stdout.is_empty());
     let output = run(
         &["-m", &model()],
         &prompts(&[("width", "4294967288")], &[1]),
     );
-    assert_fails(&output, 1, "expected 8 to 16384 pixels");
+    assert_fails(
+        &output,
+        1,
+        "width: expected a multiple of 8 from 8 to 16384",
+    );
     assert_fails(
         &run(&["-m", &model(), "--steps", "1001"], &prompts(&[], &[1])),
         1,
@@ -141,7 +145,7 @@ fn odd_sizes_and_the_checkpoints_own() {
     assert_fails(
         &run(&["--steps", "0"], b""),
         2,
-        "--steps: expected at least 1, found 0",
+        "'--steps <N>': expected a whole number from 1, found 0",
     );
     assert_fails(
         &run(&["--guidance-scale", "nan"], b""),

@@ -19,8 +19,8 @@ pub(crate) struct Encoder<'a> {
     cache: Option<(&'a Cache<'a>, Keys)>,
     console: &'a Console,
     open: OnceCell<Open>,
-    /// The last negative prompt, which is mostly the same for every record.
-    negative: RefCell<Option<(Text, Rc<Embeddings>)>>,
+    /// The texts that came last, the newest at the end: a negative prompt is mostly the same for every record.
+    last: RefCell<Vec<(Text, Rc<Embeddings>)>>,
 }
 
 struct Open {
@@ -70,7 +70,7 @@ impl<'a> Encoder<'a> {
             networks,
             console,
             open: OnceCell::new(),
-            negative: RefCell::new(None),
+            last: RefCell::default(),
         })
     }
 
@@ -79,26 +79,33 @@ impl<'a> Encoder<'a> {
         self.model.name()
     }
 
-    /// Looks for a prompt's embeddings among what is known. `what` is the text's name in messages.
+    /// Looks for a text's embeddings among what is known: the last texts, then the cache. `what` is the text's name in
+    /// messages; what is cut off a text is told when it is not one of the last.
     pub(crate) fn known(&self, text: &Text, what: &str) -> Option<Prepared> {
+        if let Some(embeddings) = self.last(text) {
+            return Some(Prepared::Known(embeddings));
+        }
         let (cache, keys) = self.cache.as_ref()?;
-        let found = cache.get(&keys.of(text))?;
+        let found = Rc::new(cache.get(&keys.of(text))?);
         self.warn(text, found.cut_off, found.shape.tokens, what);
-        Some(Prepared::Known(Rc::new(found)))
+        self.remember(text.clone(), &found);
+        Some(Prepared::Known(found))
     }
 
-    /// Looks for a negative prompt's embeddings among what is known.
-    pub(crate) fn known_negative(&self, text: &Text) -> Option<Prepared> {
-        if let Some((of, known)) = &*self.negative.borrow()
-            && of == text
-        {
-            return Some(Prepared::Known(Rc::clone(known)));
+    fn last(&self, text: &Text) -> Option<Rc<Embeddings>> {
+        let mut last = self.last.borrow_mut();
+        let place = last.iter().position(|(of, _)| of == text)?;
+        // What is in use stays longest.
+        last[place..].rotate_left(1);
+        last.last().map(|(_, embeddings)| Rc::clone(embeddings))
+    }
+
+    fn remember(&self, text: Text, embeddings: &Rc<Embeddings>) {
+        let mut last = self.last.borrow_mut();
+        if last.len() == KEPT {
+            last.remove(0);
         }
-        let found = self.known(text, NEGATIVE)?;
-        if let Prepared::Known(embeddings) = &found {
-            *self.negative.borrow_mut() = Some((text.clone(), Rc::clone(embeddings)));
-        }
-        Some(found)
+        last.push((text, Rc::clone(embeddings)));
     }
 
     /// Opens the model, if it is not open. Gives the time it took.
@@ -155,14 +162,6 @@ impl<'a> Encoder<'a> {
         })
     }
 
-    /// The same for a negative prompt.
-    ///
-    /// # Errors
-    /// As [`Encoder::tokenize`].
-    pub(crate) fn tokenize_negative(&self, text: Text) -> Result<Prepared> {
-        self.tokenize(text, NEGATIVE)
-    }
-
     /// Encodes a text, unless its embeddings are known.
     ///
     /// # Errors
@@ -183,22 +182,8 @@ impl<'a> Encoder<'a> {
         if let Some((cache, keys)) = &self.cache {
             cache.put(&keys.of(&text), &embeddings);
         }
-        Ok(Rc::new(embeddings))
-    }
-
-    /// The same for a negative prompt, whose embeddings are then known.
-    ///
-    /// # Errors
-    /// As [`Encoder::encode`].
-    pub(crate) fn encode_negative(&self, prepared: Prepared) -> Result<Rc<Embeddings>> {
-        let text = match &prepared {
-            Prepared::Known(_) => None,
-            Prepared::Tokens { text, .. } => Some(text.clone()),
-        };
-        let embeddings = self.encode(prepared).context(NEGATIVE)?;
-        if let Some(text) = text {
-            *self.negative.borrow_mut() = Some((text, Rc::clone(&embeddings)));
-        }
+        let embeddings = Rc::new(embeddings);
+        self.remember(text, &embeddings);
         Ok(embeddings)
     }
 
@@ -221,8 +206,8 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// What messages call a negative prompt.
-const NEGATIVE: &str = "negative prompt";
+/// How many texts an encoder remembers: a prompt of SDXL and its negative take 630 KB each.
+const KEPT: usize = 4;
 
 /// How numbers come about, as part of a cache's keys: what may change a bit of them beside texts, checkpoint and
 /// program. The number of threads may not.

@@ -18,9 +18,10 @@ use cache::Cache;
 use clap::Parser;
 use records::{Existing, Records};
 use std::path::PathBuf;
-use tool::{Planned, Tool};
+use tool::Tool;
 use turbo_cli::{Console, OnError, OutputArgs, Result};
-use turbo_stage::{Emitter, ModelArgs, Networks, Slot};
+use turbo_stage::{ModelArgs, Networks, Slot, To};
+use turbo_wire::{Limits, keys, settings};
 
 /// Turn prompts into text embeddings, for denoise
 ///
@@ -55,14 +56,14 @@ pub struct Args {
     pub negative_prompt: Option<String>,
 
     /// Leave out that many of the text encoders' last layers, beside the one that SDXL always leaves out
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", value_parser = settings::parse::<usize>(keys::CLIP_SKIP), default_value_t = 0, hide_default_value = true)]
     pub clip_skip: usize,
 
     /// Pictures that denoise is to draw of each prompt
     ///
     /// It travels with each prompt and wins over the flag of denoise. With --skip-existing it has to be given here,
     /// so that all of them are looked for.
-    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "M", value_parser = settings::parse::<u64>(keys::IMAGES))]
     pub images: Option<u64>,
 
     /// Leave out prompts whose pictures are there: PATTERN is that of to-png -o
@@ -102,9 +103,7 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
     let networks = Networks::new(&args.model, console)?;
     let existing = args.skip_existing.as_deref().map(Existing::new);
     let cache = Cache::open(&args.cache, console)?;
-    let mut output = args.output.open("text-embeddings frames")?;
-    let mut emitter = Emitter::new(&mut output, args.on_error, console);
-    let mut records = Records::new(&args.prompts, args.jsonl.as_deref())?;
+    let records = Records::new(&args.prompts, args.jsonl.as_deref())?;
     let mut tool = Tool {
         args: &args,
         networks,
@@ -114,29 +113,10 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         pictures: 0,
         console,
     };
-    let mut number = 0;
-    while let Some(record) = records.next()? {
-        let planned = match record.and_then(|record| tool.settle(number, record)) {
-            Ok(Some(record)) => tool.plan(number, &record)?,
-            Ok(None) => {
-                number += 1;
-                continue;
-            }
-            Err(error) => Err(error),
-        };
-        match planned {
-            Err(error) => emitter.fail(error.in_frame(number))?,
-            Ok(planned) => {
-                let Planned { header, .. } = &planned;
-                emitter.announce(header)?;
-                let (header, open) = (header.clone(), planned.open);
-                emitter.complete(number, open, &header, || {
-                    tool.compute(planned)
-                        .map_err(|error| error.in_frame(number))
-                })?;
-            }
-        }
-        number += 1;
-    }
-    output.finish()
+    let to = To {
+        output: &args.output,
+        on_error: args.on_error,
+        limits: Limits::default(),
+    };
+    turbo_stage::run(&mut tool, records, to, console)
 }

@@ -4,11 +4,12 @@ use crate::Args;
 use crate::cache::Cache;
 use crate::embeddings::Text;
 use crate::encoder::{Encoder, Prepared};
-use crate::records::{Existing, Record};
+use crate::records::{Existing, Record, Records};
+use std::rc::Rc;
 use std::time::Duration;
-use turbo_cli::{Console, Error, Result};
-use turbo_stage::{Computed, Networks, Slot};
-use turbo_wire::{Header, keys, names};
+use turbo_cli::{Console, Context, Error, Result};
+use turbo_stage::{Computed, Fault, Networks, Out, Planned, Slot, Stage};
+use turbo_wire::{Header, Kind, keys, metadata, names};
 
 /// What makes frames of records.
 pub(crate) struct Tool<'a> {
@@ -23,18 +24,15 @@ pub(crate) struct Tool<'a> {
 }
 
 /// What a record will become.
-pub(crate) struct Planned {
-    spec: String,
-    pub(crate) header: Header,
-    /// Time that opening the model took.
-    pub(crate) open: Duration,
+pub(crate) struct Plan<'a> {
+    encoder: Rc<Encoder<'a>>,
     prompt: Prepared,
     negative: Option<Prepared>,
 }
 
-impl Tool<'_> {
+impl<'a> Tool<'a> {
     /// Puts the flags' values where the record has none of its own; none if all of its pictures are there already.
-    pub(crate) fn settle(&mut self, number: u64, mut record: Record) -> Result<Option<Record>> {
+    fn settle(&mut self, number: u64, mut record: Record) -> Result<Option<Record>> {
         let args = self.args;
         let some = |text: &String| !text.is_empty();
         // As in diffusers, an empty second prompt is none.
@@ -80,102 +78,121 @@ impl Tool<'_> {
         Ok(Some(record))
     }
 
-    /// Finds out what the record becomes, and opens the model if that is not known. The inner error is of that record
-    /// alone.
-    pub(crate) fn plan(&mut self, number: u64, record: &Record) -> Result<Result<Planned>> {
-        // A model that is missing is no fault of the record, unless it is the record that names it.
-        let own_model = record.model.is_some();
-        let judge = |error: Error| if own_model { Ok(error) } else { Err(error) };
+    /// The encoder of the record's model, which is found and not opened.
+    fn encoder(&mut self, record: &Record) -> Result<Rc<Encoder<'a>>> {
         let spec = self.args.model.choose(record.model.as_deref());
         let (networks, cache, console) = (self.networks, self.cache, self.console);
-        let located = self
-            .encoder
-            .get(&spec, || Encoder::locate(networks, &spec, cache, console));
-        let encoder = match located {
-            Ok((encoder, _)) => encoder,
-            Err(error) => return judge(error).map(Err),
+        let locate = || Encoder::locate(networks, &spec, cache, console);
+        Ok(self.encoder.get(&spec, locate)?.0)
+    }
+}
+
+impl<'a> Stage for Tool<'a> {
+    type Source = Records<'a>;
+    type Plan = Plan<'a>;
+    const WRITES: Kind = Kind::TextEmbeddings;
+
+    fn plan(&mut self, number: u64, record: Record) -> Result<Option<Planned<Plan<'a>>>, Fault> {
+        let Some(record) = self.settle(number, record)? else {
+            return Ok(None);
         };
+        // A model that is missing is no fault of the record, unless it is the record that names it.
+        let fault = if record.model.is_some() {
+            Fault::Item
+        } else {
+            Fault::Run
+        };
+        let encoder = self.encoder(&record).map_err(fault)?;
+        let (prompt, negative) = texts(&record);
         let what = format!("frame {number}");
-        let text = |first: &str, second: Option<&str>, clip_skip| Text {
-            first: first.to_owned(),
-            second: second.unwrap_or(first).to_owned(),
-            clip_skip,
-        };
-        let prompt = text(
-            &record.prompt,
-            record.prompt_2.as_deref(),
-            record.clip_skip.unwrap_or_default(),
-        );
-        // As in diffusers, always without `clip_skip`.
-        let negative = record
-            .negative_prompt
-            .as_deref()
-            .map(|negative| text(negative, record.negative_prompt_2.as_deref(), 0));
         let known = encoder.known(&prompt, &what);
         let known_negative = negative
             .as_ref()
-            .map(|negative| encoder.known_negative(negative));
+            .map(|negative| encoder.known(negative, NEGATIVE));
+        let missing = match (&known, &known_negative) {
+            (None, _) => Some("prompt"),
+            (_, Some(None)) => Some(NEGATIVE),
+            _ => None,
+        };
         let mut open = Duration::ZERO;
-        let is_known = |prepared: &Option<Prepared>| prepared.is_some();
-        if !is_known(&known) || !known_negative.as_ref().is_none_or(is_known) {
+        if let Some(missing) = missing {
             if let Some(cache) = self.cache.filter(|cache| cache.only()) {
-                let which = if is_known(&known) {
-                    "negative prompt"
-                } else {
-                    "prompt"
-                };
-                return Ok(Err(cache.missing(which)));
+                return Err(Fault::Item(cache.missing(missing)));
             }
-            open = match encoder.open() {
-                Ok(took) => took,
-                Err(error) => return judge(error).map(Err),
-            };
+            open = encoder.open().map_err(fault)?;
         }
-        let finish = || {
-            let prompt = match known {
-                Some(known) => known,
-                None => encoder.tokenize(prompt, &what)?,
-            };
-            let negative = match (known_negative.flatten(), negative) {
-                (None, Some(negative)) => Some(encoder.tokenize_negative(negative)?),
-                (known, _) => known,
-            };
-            let header = header(record, encoder.name(), &prompt, negative.is_some())?;
-            Ok(Planned {
-                spec,
-                header,
-                open,
+        let prepare = |text, known: Option<_>, what: &str| {
+            known.map_or_else(|| encoder.tokenize(text, what), Ok)
+        };
+        let prompt = prepare(prompt, known, &what)?;
+        let negative = negative
+            .map(|negative| prepare(negative, known_negative.flatten(), NEGATIVE))
+            .transpose()?;
+        Ok(Some(Planned {
+            header: header(&record, encoder.name(), &prompt, negative.is_some())?,
+            open,
+            plan: Plan {
+                encoder,
                 prompt,
                 negative,
-            })
-        };
-        Ok(finish())
+            },
+        }))
     }
 
-    pub(crate) fn compute(&mut self, planned: Planned) -> Result<Computed> {
-        let missing = || Err(Error::new("the model was closed"));
-        let (encoder, _) = self.encoder.get(&planned.spec, missing)?;
-        let prompt = encoder.encode(planned.prompt)?;
-        let mut body = vec![
-            (names::PROMPT_EMBEDS, prompt.prompt_embeds.clone()),
-            (
-                names::POOLED_PROMPT_EMBEDS,
-                prompt.pooled_prompt_embeds.clone(),
-            ),
-        ];
-        if let Some(negative) = planned.negative {
-            let negative = encoder.encode_negative(negative)?;
-            body.push((
-                names::NEGATIVE_PROMPT_EMBEDS,
-                negative.prompt_embeds.clone(),
-            ));
-            body.push((
-                names::NEGATIVE_POOLED_PROMPT_EMBEDS,
-                negative.pooled_prompt_embeds.clone(),
-            ));
-        }
-        Ok(Computed { body, steps: None })
+    fn compute(&mut self, plan: Plan<'a>, (): (), out: &mut Out<'_, '_>) -> Result<(), Fault> {
+        let Plan {
+            encoder,
+            prompt,
+            negative,
+        } = plan;
+        out.first(|| {
+            let prompt = encoder.encode(prompt)?;
+            let mut body = vec![
+                (names::PROMPT_EMBEDS, prompt.prompt_embeds.clone()),
+                (
+                    names::POOLED_PROMPT_EMBEDS,
+                    prompt.pooled_prompt_embeds.clone(),
+                ),
+            ];
+            if let Some(negative) = negative {
+                let negative = encoder.encode(negative).context(NEGATIVE)?;
+                body.extend([
+                    (
+                        names::NEGATIVE_PROMPT_EMBEDS,
+                        negative.prompt_embeds.clone(),
+                    ),
+                    (
+                        names::NEGATIVE_POOLED_PROMPT_EMBEDS,
+                        negative.pooled_prompt_embeds.clone(),
+                    ),
+                ]);
+            }
+            Ok(Computed { body, steps: None })
+        })
     }
+}
+
+/// What messages call a negative prompt.
+const NEGATIVE: &str = "negative prompt";
+
+/// What the encoders are told of a record: the prompt, and the negative one if there is one.
+fn texts(record: &Record) -> (Text, Option<Text>) {
+    let text = |first: &str, second: Option<&str>, clip_skip| Text {
+        first: first.to_owned(),
+        second: second.unwrap_or(first).to_owned(),
+        clip_skip,
+    };
+    let prompt = text(
+        &record.prompt,
+        record.prompt_2.as_deref(),
+        record.clip_skip.unwrap_or_default(),
+    );
+    // As in diffusers, always without `clip_skip`.
+    let negative = record
+        .negative_prompt
+        .as_deref()
+        .map(|negative| text(negative, record.negative_prompt_2.as_deref(), 0));
+    (prompt, negative)
 }
 
 fn header(record: &Record, model: &str, prompt: &Prepared, negative: bool) -> Result<Header> {
@@ -187,16 +204,9 @@ fn header(record: &Record, model: &str, prompt: &Prepared, negative: bool) -> Re
         (keys::NEGATIVE_PROMPT_2, record.negative_prompt_2.clone()),
         (keys::CLIP_SKIP, clip_skip.map(|layers| layers.to_string())),
         (keys::MODEL, Some(model.to_owned())),
-        (
-            keys::PRODUCER,
-            Some(concat!("encode-text ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ),
+        (keys::PRODUCER, Some(metadata::producer("encode-text"))),
     ];
     let mut metadata = record.metadata.clone();
-    metadata.extend(
-        entries
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?))),
-    );
+    metadata::write(&mut metadata, entries);
     prompt.shape().header(negative, metadata)
 }

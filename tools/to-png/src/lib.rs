@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use turbo_cli::{
     Console, Context, Error, FrameReport, Input, InputArgs, LimitArgs, OnError, Result,
 };
-use turbo_wire::{FrameReader, Header, Kind, keys, names};
+use turbo_wire::{FrameReader, Header, Kind, keys, names, rows};
 
 use crate::grid::Grid;
 use crate::sink::{Sink, Target};
@@ -200,7 +200,7 @@ impl Run<'_> {
         let counted = index.is_none();
         let first = index.map_or(first, |index| index.saturating_add(1));
         let target = |row: u64| {
-            let metadata = metadata::of_row(header.metadata(), row);
+            let metadata = rows::metadata(header.metadata(), row);
             let id = metadata.get(keys::ID).map(String::as_str);
             self.sink.target(first.saturating_add(row), counted, id)
         };
@@ -260,7 +260,7 @@ impl Run<'_> {
                 if self.args.skip_existing && target.exists() {
                     return Ok(());
                 }
-                let metadata = metadata::of_row(frame.header.metadata(), row);
+                let metadata = rows::metadata(frame.header.metadata(), row);
                 let text = if self.args.no_metadata {
                     Vec::new()
                 } else {

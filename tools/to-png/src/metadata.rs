@@ -8,28 +8,6 @@ const PARAMETERS: &str = "parameters";
 /// Keyword of the JSON object with all metadata.
 const ALL: &str = "sdxl-turbo";
 
-/// Diffusers' class name of the scheduler the picture was made with.
-const SCHEDULER: &str = "scheduler";
-
-/// The metadata of row `row` of a frame: from row 1 on, the seed counts on (modulo 2^64, as the
-/// protocol has it) and the id gets `-row`. A seed that is no number is right for row 0 at most.
-pub(crate) fn of_row(frame: &Metadata, row: u64) -> Metadata {
-    let mut metadata = frame.clone();
-    if row == 0 {
-        return metadata;
-    }
-    if let Some(id) = metadata.get_mut(keys::ID) {
-        *id = format!("{id}-{row}");
-    }
-    if let Some(seed) = metadata.remove(keys::SEED)
-        && let Ok(seed) = seed.parse::<u64>()
-    {
-        let seed = seed.wrapping_add(row).to_string();
-        metadata.insert(keys::SEED.to_owned(), seed);
-    }
-    metadata
-}
-
 /// The PNG text, keyword and text, for a picture with this metadata.
 ///
 /// Pictures are handed on: of a checkpoint on this machine's disk they tell the name, not the folder it lies in.
@@ -105,7 +83,7 @@ fn quote(value: &str) -> String {
 /// ancestral, which is what SDXL Turbo's scheduler, and so `denoise`, is.
 fn sampler(metadata: &Metadata) -> Option<String> {
     let steps = metadata.contains_key(keys::STEPS);
-    match metadata.get(SCHEDULER).map(String::as_str) {
+    match metadata.get(keys::SCHEDULER).map(String::as_str) {
         None if steps => Some("Euler a".to_owned()),
         None => None,
         Some("EulerAncestralDiscreteScheduler") => Some("Euler a".to_owned()),
@@ -173,18 +151,5 @@ mod tests {
     fn values_that_would_break_the_line_are_quoted() {
         assert_eq!(quote("a/b c"), "a/b c");
         assert_eq!(quote("C:\\a, \"b\""), r#""C:\\a, \"b\"""#);
-    }
-
-    #[test]
-    fn rows_count_on() {
-        let frame = metadata(&[("seed", "18446744073709551615"), ("id", "fox")]);
-        assert_eq!(of_row(&frame, 0), frame);
-        assert_eq!(
-            of_row(&frame, 2),
-            metadata(&[("seed", "1"), ("id", "fox-2")])
-        );
-        let odd = metadata(&[("seed", "lucky")]);
-        assert_eq!(of_row(&odd, 0), odd);
-        assert_eq!(of_row(&odd, 1), metadata(&[]));
     }
 }

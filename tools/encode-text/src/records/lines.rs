@@ -1,7 +1,8 @@
 //! Lines of text, one at a time.
 
 use std::io::{BufRead, Read};
-use turbo_cli::{Error, Result};
+use turbo_cli::Error;
+use turbo_stage::Fault;
 
 /// The longest line: 1,000 times what the encoders read, and well below the cap on a frame's header, in which the
 /// prompt travels.
@@ -37,8 +38,11 @@ impl<R: BufRead> Lines<R> {
         format!("{}line {}", self.place, self.number)
     }
 
-    /// The next line; `None` at the end. The inner error is of that line alone, the outer one of the input.
-    pub(crate) fn next(&mut self) -> Result<Option<Result<String>>> {
+    /// The next line; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Fault::Item`] for a line that is too long or no UTF-8, [`Fault::Run`] where the input fails.
+    pub(crate) fn next(&mut self) -> Result<Option<String>, Fault> {
         loop {
             let mut line = Vec::new();
             let limit = MAX_BYTES as u64 + 1;
@@ -46,7 +50,8 @@ impl<R: BufRead> Lines<R> {
                 .input
                 .by_ref()
                 .take(limit)
-                .read_until(b'\n', &mut line)?
+                .read_until(b'\n', &mut line)
+                .map_err(ended)?
                 == 0
             {
                 return Ok(None);
@@ -54,15 +59,15 @@ impl<R: BufRead> Lines<R> {
             self.number += 1;
             let what = self.place();
             if line.len() > MAX_BYTES && line.last() != Some(&b'\n') {
-                self.input.skip_until(b'\n')?;
-                return Ok(Some(Err(too_long(&what))));
+                self.input.skip_until(b'\n').map_err(ended)?;
+                return Err(Fault::Item(too_long(&what)));
             }
             match String::from_utf8(line) {
                 Err(error) => {
                     let byte = error.utf8_error().valid_up_to();
-                    return Ok(Some(Err(Error::new(format_args!(
+                    return Err(Fault::Item(Error::new(format_args!(
                         "{what}: expected UTF-8, found other bytes at {byte}"
-                    )))));
+                    ))));
                 }
                 Ok(line) if line.trim().is_empty() => {}
                 Ok(mut line) => {
@@ -73,11 +78,15 @@ impl<R: BufRead> Lines<R> {
                             line.pop();
                         }
                     }
-                    return Ok(Some(Ok(line)));
+                    return Ok(Some(line));
                 }
             }
         }
     }
+}
+
+fn ended(error: std::io::Error) -> Fault {
+    Fault::Run(error.into())
 }
 
 #[cfg(test)]
@@ -86,9 +95,12 @@ mod tests {
 
     fn all(input: &[u8]) -> Vec<std::result::Result<String, String>> {
         let mut lines = Lines::new(input, "stdin: ");
-        std::iter::from_fn(|| lines.next().unwrap())
-            .map(|line| line.map_err(|error| error.to_string()))
-            .collect()
+        std::iter::from_fn(|| match lines.next() {
+            Ok(line) => line.map(Ok),
+            Err(Fault::Item(error)) => Some(Err(error.to_string())),
+            Err(Fault::Run(error)) => panic!("{error}"),
+        })
+        .collect()
     }
 
     #[test]

@@ -9,10 +9,18 @@ pub(crate) use skip::Existing;
 
 use lines::{Lines, MAX_BYTES, too_long};
 use std::path::{Path, PathBuf};
-use turbo_cli::{Input, Result, Source};
+use turbo_cli::{Error, Input, Output, Result};
+use turbo_stage::{Fault, Source};
 
-/// The prompts of the command line, lines of text, or lines of JSON.
-pub(crate) enum Records<'a> {
+/// The records of a run. A record has no body.
+pub(crate) struct Records<'a> {
+    from: From<'a>,
+    /// Records begun.
+    count: u64,
+}
+
+/// The prompts of the command line, lines of text, or lines of JSON and the file they are in.
+enum From<'a> {
     Arguments(std::slice::Iter<'a, String>),
     Lines(Lines<Input>),
     Json(Lines<Input>, Option<PathBuf>),
@@ -21,41 +29,70 @@ pub(crate) enum Records<'a> {
 impl<'a> Records<'a> {
     /// Takes the file of JSON lines (`-` is stdin) if one is named; else the prompts; without any, the lines of stdin.
     pub(crate) fn new(prompts: &'a [String], jsonl: Option<&Path>) -> Result<Self> {
-        if let Some(path) = jsonl {
-            let source = Source::new(path);
-            let place = if source.path().is_none() {
+        let stdin = turbo_cli::Source::Stdin;
+        let from = if let Some(path) = jsonl {
+            let source = turbo_cli::Source::new(path);
+            let place = if source == stdin {
                 "stdin: "
             } else {
                 "" // the file's name stands before the frame's number
             };
             let lines = Lines::new(source.open_text()?, place);
-            return Ok(Self::Json(lines, source.path().map(Path::to_owned)));
-        }
-        if prompts.is_empty() {
-            let lines = Lines::new(Source::Stdin.open_text()?, "stdin: ");
-            return Ok(Self::Lines(lines));
-        }
-        Ok(Self::Arguments(prompts.iter()))
+            From::Json(lines, source.path().map(Path::to_owned))
+        } else if prompts.is_empty() {
+            From::Lines(Lines::new(stdin.open_text()?, "stdin: "))
+        } else {
+            From::Arguments(prompts.iter())
+        };
+        Ok(Self { from, count: 0 })
     }
+}
 
-    /// The next record; `None` at the end. The inner error is of that record alone, the outer one of the input.
-    pub(crate) fn next(&mut self) -> Result<Option<Result<Record>>> {
-        Ok(match self {
-            Self::Arguments(prompts) => prompts.next().cloned().map(|prompt| {
-                if prompt.len() > MAX_BYTES {
-                    return Err(too_long("prompt"));
-                }
-                Ok(Record::of_prompt(prompt))
-            }),
-            Self::Lines(lines) => lines.next()?.map(|line| line.map(Record::of_prompt)),
-            Self::Json(lines, path) => {
-                let blame = |error: turbo_cli::Error| error.in_file(path.as_deref());
-                let line = lines.next().map_err(blame)?;
+impl From<'_> {
+    fn next(&mut self) -> Result<Option<Record>, Fault> {
+        match self {
+            Self::Arguments(prompts) => match prompts.next() {
+                Some(prompt) if prompt.len() > MAX_BYTES => Err(Fault::Item(too_long("prompt"))),
+                prompt => Ok(prompt.cloned().map(Record::of_prompt)),
+            },
+            Self::Lines(lines) => Ok(lines.next()?.map(Record::of_prompt)),
+            Self::Json(lines, _) => {
+                let line = lines.next()?;
                 let parse = |line: String| {
                     Record::parse(&line).map_err(|error| error.context(lines.place()))
                 };
-                line.map(|line| line.and_then(parse).map_err(blame))
+                Ok(line.map(parse).transpose()?)
             }
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Json(_, path) => path.as_deref(),
+            Self::Arguments(_) | Self::Lines(_) => None,
+        }
+    }
+}
+
+impl Source for Records<'_> {
+    type Head = Record;
+    type Body = ();
+
+    fn next(&mut self, _: &Output) -> Result<Option<Record>, Fault> {
+        let next = self.from.next();
+        self.count += 1;
+        let in_file = |error: Error| error.in_file(self.from.path());
+        next.map_err(|fault| match fault {
+            Fault::Item(error) => Fault::Item(in_file(self.blame(error))),
+            Fault::Run(error) => Fault::Run(in_file(error)),
         })
+    }
+
+    fn body(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn blame(&self, error: Error) -> Error {
+        error.in_frame(self.count.saturating_sub(1))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use turbo_cli::{Names, Pattern, Result};
-use turbo_wire::keys;
+use turbo_wire::{keys, rows};
 
 /// Looks for pictures under the names that `to-png` gives them.
 pub(crate) struct Existing(Names);
@@ -23,10 +23,7 @@ impl Existing {
         let id = record.metadata.get(keys::ID);
         let counted = !record.metadata.contains_key(keys::PICTURE_INDEX);
         for image in 0..images {
-            let id = match (id, image) {
-                (Some(id), 1..) => Some(format!("{id}-{image}")),
-                (id, _) => id.cloned(),
-            };
+            let id = id.map(|id| rows::id(id, image));
             let number = first.saturating_add(image).saturating_add(1);
             let path = self.0.next(number, counted, id.as_deref())?;
             if !path.is_file() {

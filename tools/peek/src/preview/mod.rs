@@ -9,7 +9,7 @@ mod terminal;
 use std::path::Path;
 
 use turbo_cli::{Context, Output, Pattern, Result};
-use turbo_wire::{Frame, keys};
+use turbo_wire::{Frame, keys, rows};
 
 use picture::Picture;
 pub use terminal::{Protocol, Where};
@@ -123,10 +123,10 @@ impl Preview {
                 }
                 Target::Files(pattern) => {
                     // As to-png names rows.
-                    let id = frame.header.get(keys::ID).map(|id| match row {
-                        0 => id.to_owned(),
-                        row => format!("{id}-{row}"),
-                    });
+                    let id = frame
+                        .header
+                        .get(keys::ID)
+                        .map(|id| rows::id(id, row as u64));
                     let name = pattern.name(self.pictures, id.as_deref())?;
                     write(Path::new(&name), &picture.png()?)?;
                     shown.files.push(name);
