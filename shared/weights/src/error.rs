@@ -236,6 +236,32 @@ pub enum Error {
         /// What it looks like, and what to do.
         reason: String,
     },
+    /// A path that names no LoRA.
+    #[error(
+        "{}: no such file; a LoRA is a .safetensors file, or OWNER/NAME:FILE in the Hugging Face cache", path.display()
+    )]
+    NoSuchLora {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A file of a repository that is not in the cache.
+    #[error("{id}: {file} is not in the Hugging Face cache at {}; type `fetch-model {id} {file}`", cache.display())]
+    FileNotInCache {
+        /// The repository, with its revision if one was given.
+        id: String,
+        /// The file's path in it.
+        file: String,
+        /// The cache folder looked in.
+        cache: PathBuf,
+    },
+    /// A file that is no LoRA for SDXL, or one of a kind that is not supported.
+    #[error("{}: not a LoRA that can be used: {reason}", path.display())]
+    NotALora {
+        /// The file.
+        path: PathBuf,
+        /// What it is, or which tensor is not understood.
+        reason: String,
+    },
     /// A config value that a single file cannot tell.
     #[error(
         "{}: cannot tell {what} from the weights; put the checkpoint's configs, in diffusers layout, in the folder {}",

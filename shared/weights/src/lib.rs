@@ -1,7 +1,7 @@
 //! Finds, maps and names the weights of a checkpoint.
 //!
 //! ```no_run
-//! use turbo_weights::{LocateOptions, Model, Part};
+//! use turbo_weights::{LocateOptions, Lora, LoraPair, LoraSpec, Model, Part};
 //!
 //! let model = Model::locate("stabilityai/sdxl-turbo", &LocateOptions::default())?;
 //! let weights = model.weights(Part::Unet)?;
@@ -22,6 +22,7 @@
 //!   `decoder.layers.N`.
 //! - A [`Weight`] is used where it lies, in the mapped file: a checkpoint of 5 GB opens in milliseconds, and processes
 //!   share one copy. Only a single file's `text_projection`, which is stored transposed, is copied.
+//! - A [`Lora`] is what a LoRA file of any dialect adds to the layers of a part, under diffusers' names.
 //! - [`open_vae`] and [`locate_vae`] open an autoencoder by itself; [`open_file`] opens any file, as it is.
 //!
 //! # Which file of a part
@@ -47,8 +48,8 @@ mod tensors;
 
 pub use error::{Error, InvalidId, Result};
 pub use locate::{
-    Autoencoder, EmbeddedFiles, HubFolders, LocateOptions, Model, ModelId, TokenizerFiles,
-    VaeClass, Variant, expand_home, locate_vae, open_vae,
+    Autoencoder, EmbeddedFiles, HubFolders, LocateOptions, Lora, LoraPair, LoraSpec, Model,
+    ModelId, TokenizerFiles, VaeClass, Variant, expand_home, locate_vae, open_vae,
 };
 pub use part::Part;
 pub use tensors::{Dtype, Pages, Weight, Weights};

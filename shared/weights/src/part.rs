@@ -1,7 +1,7 @@
 //! The components of a checkpoint.
 
 /// A component that has weights.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Part {
     /// CLIP-L's text encoder.
     TextEncoder,

@@ -7,6 +7,7 @@ use crate::names::{self, single_file};
 use crate::tensors::{TensorFile, Weights};
 use crate::{Error, Part, Result};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// The two classes of autoencoder there are for SDXL's latents.
@@ -125,6 +126,7 @@ fn open_folder(tree: &Tree, prefer: Variant) -> Result<Autoencoder> {
         path: tree.path(""),
         weights: Vec::new(),
         foreign: Vec::new(),
+        metadata: HashMap::new(),
     };
     for half in original {
         let mut file = tree.tensors(half)?;

@@ -94,6 +94,32 @@ pub(crate) fn snapshot(cache: &Path, id: &ModelId) -> Result<(PathBuf, String)> 
     Ok((snapshots.join(&commit), commit))
 }
 
+/// A file of a model's snapshot in the cache, and the commit.
+///
+/// # Errors
+/// [`snapshot`]'s; the file is not there.
+pub(crate) fn file(cache: &Path, id: &ModelId, file: &str) -> Result<(PathBuf, String)> {
+    let missing = || Error::FileNotInCache {
+        id: id.to_string(),
+        file: file.to_owned(),
+        cache: cache.to_owned(),
+    };
+    let inside = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
+    if !file.split('/').all(inside) {
+        return Err(missing());
+    }
+    let (folder, commit) = snapshot(cache, id).map_err(|error| match error {
+        Error::NotInCache { .. } => missing(),
+        other => other,
+    })?;
+    let path = folder.join(file);
+    if path.is_file() {
+        Ok((path, commit))
+    } else {
+        Err(missing())
+    }
+}
+
 fn by_prefix(id: &ModelId, revision: &str, cached: &[String], cache: &Path) -> Result<String> {
     /// Fewer digits are a word sooner than a hash.
     const SHORTEST: usize = 4;

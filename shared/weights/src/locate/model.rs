@@ -35,7 +35,7 @@ impl LocateOptions {
         }
     }
 
-    fn cache(&self) -> Result<PathBuf> {
+    pub(crate) fn cache(&self) -> Result<PathBuf> {
         match &self.cache {
             Some(cache) => Ok(cache.clone()),
             None => Ok(HubFolders::from_env()?.cache),

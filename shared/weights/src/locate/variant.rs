@@ -4,7 +4,7 @@ use super::tree::Tree;
 use crate::tensors::{TensorFile, is_pickle};
 use crate::{Error, Part, Result};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// A checkpoint's two sets of weights. The one asked for is a preference: where only the other is there, it is read.
@@ -153,6 +153,7 @@ fn open_shards(tree: &Tree, folder: &str, index: &str, fix: &str) -> Result<Tens
         path: path.clone(),
         weights: Vec::new(),
         foreign: Vec::new(),
+        metadata: HashMap::new(),
     };
     for (file, tensors) in shards {
         let shard = if folder.is_empty() {

@@ -1,6 +1,8 @@
 //! One name for each weight, whichever program saved it.
 
+pub(crate) mod identify;
 mod ldm_vae;
+pub(crate) mod lora;
 pub(crate) mod single_file;
 
 use crate::Part;

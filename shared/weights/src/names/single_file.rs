@@ -6,6 +6,7 @@
 use super as names;
 use crate::tensors::{TensorFile, Weight, is_ignored};
 use crate::{Error, Part, Result};
+use std::collections::HashMap;
 use std::path::Path;
 
 const UNET: &str = "model.diffusion_model.";
@@ -106,6 +107,7 @@ pub(crate) fn part(file: &TensorFile, part: Part) -> Result<TensorFile> {
         path: file.path.clone(),
         weights: weights.collect(),
         foreign: foreign.collect(),
+        metadata: HashMap::new(),
     };
     if own.weights.is_empty() {
         let reason = format!(
@@ -213,6 +215,41 @@ fn unet(name: &str, per_level: usize) -> String {
         _ => None,
     };
     known.unwrap_or_else(|| name.to_owned())
+}
+
+/// diffusers' name of a layer of the UNet with underscores for points, from the single-file layout's likewise; none if
+/// it is not of that layout. SDXL has three entries per resolution, with fewer blocks too.
+pub(crate) fn flat_unet(flat: &str) -> Option<String> {
+    const TOPS: [&str; 6] = [
+        "input_blocks",
+        "middle_block",
+        "output_blocks",
+        "time_embed",
+        "label_emb",
+        "out",
+    ];
+    let inside = |top: &&str| flat.strip_prefix(top)?.strip_prefix('_');
+    let (top, rest) = TOPS.iter().find_map(|top| Some((top, inside(top)?)))?;
+    // Numbers follow, then a module's name, which ends in a number of its own in residual blocks only.
+    let words: Vec<&str> = rest.split('_').collect();
+    let is_number = |word: &&&str| word.bytes().all(|b| b.is_ascii_digit());
+    let numbers = words.iter().take_while(is_number).count();
+    let module = words[numbers..].join("_");
+    let module = ["in_layers", "emb_layers", "out_layers"]
+        .iter()
+        .find_map(|name| {
+            Some(format!(
+                "{name}.{}",
+                module.strip_prefix(name)?.strip_prefix('_')?
+            ))
+        })
+        .unwrap_or(module);
+    let mut parts = vec![*top];
+    parts.extend(&words[..numbers]);
+    parts.extend(Some(&module[..]).filter(|module| !module.is_empty()));
+    let name = format!("{}.weight", parts.join("."));
+    let known = unet(&name, 3);
+    (known != name).then(|| known.trim_end_matches(".weight").replace('.', "_"))
 }
 
 /// Entries 0 and 2 of a `Sequential` (1 is its activation) are layers 1 and 2.

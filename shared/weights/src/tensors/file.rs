@@ -3,6 +3,7 @@
 use super::{Bytes, Dtype, Weight};
 use crate::{Error, Result};
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// The tensors of one safetensors file, or of several that belong together.
@@ -13,6 +14,8 @@ pub(crate) struct TensorFile {
     pub(crate) weights: Vec<Weight>,
     /// Tensors of types that networks do not compute with: name and type.
     pub(crate) foreign: Vec<(String, String)>,
+    /// What the file says of itself.
+    pub(crate) metadata: HashMap<String, String>,
 }
 
 impl TensorFile {
@@ -35,6 +38,7 @@ impl TensorFile {
             path: path.to_owned(),
             weights: Vec::new(),
             foreign: Vec::new(),
+            metadata: metadata.metadata().clone().unwrap_or_default(),
         };
         for (name, info) in metadata.tensors() {
             if let Some(dtype) = Dtype::from_safetensors(info.dtype) {
