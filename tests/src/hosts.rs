@@ -218,6 +218,24 @@ impl Hosts {
         below(self.server(name).id()).len()
     }
 
+    /// How many hosts are there still.
+    pub fn alive(&mut self) -> usize {
+        let alive = self
+            .hosts
+            .iter_mut()
+            .filter_map(|host| host.server.try_wait().ok());
+        alive.filter(Option::is_none).count()
+    }
+
+    /// Kills all that runs on a host but its server, so that it can be asked again.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn kill_work(&mut self, name: &str) {
+        let server = self.server(name).id();
+        kill_all(below(server).iter().map(u32::to_string).collect());
+    }
+
     /// Takes a host away as a power cut does, but for its connections, which are closed: kills its server and all that
     /// runs on it.
     ///
@@ -231,12 +249,7 @@ impl Hosts {
             .chain(below(server.id()))
             .map(|id| id.to_string())
             .collect();
-        // Some may have ended meanwhile.
-        let killed = Command::new("sh")
-            .args(["-c", "kill -9 \"$@\" 2> /dev/null; true", "sh"])
-            .args(all)
-            .status();
-        assert!(killed.expect("sh starts").success());
+        kill_all(all);
         server.wait().expect("it ends");
     }
 }
@@ -251,6 +264,15 @@ impl Drop for Hosts {
             }
         }
     }
+}
+
+/// Kills processes, of which some may have ended meanwhile.
+fn kill_all(processes: Vec<String>) {
+    let killed = Command::new("sh")
+        .args(["-c", "kill -9 \"$@\" 2> /dev/null; true", "sh"])
+        .args(processes)
+        .status();
+    assert!(killed.expect("sh starts").success());
 }
 
 /// The children of a process, their children, and so on.
