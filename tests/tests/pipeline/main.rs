@@ -8,6 +8,7 @@ mod bench;
 mod bfloat16;
 mod cache;
 mod checkpoints;
+mod cluster;
 mod demo;
 mod golden;
 #[cfg(target_os = "linux")]
