@@ -1,5 +1,5 @@
 //! LoRA files: dialects, scales, and files of something else.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::float_cmp, reason = "the numbers are exact")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
