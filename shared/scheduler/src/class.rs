@@ -1,7 +1,11 @@
 //! The classes, a line each.
 
 use crate::config::Keys;
-use crate::schedulers::{euler_ancestral_discrete, euler_discrete};
+use crate::schedulers::{
+    ddim, ddpm, deis_multistep, dpmsolver_multistep, dpmsolver_singlestep,
+    euler_ancestral_discrete, euler_discrete, heun_discrete, k_dpm_2_ancestral_discrete,
+    k_dpm_2_discrete, lcm, lms_discrete, pndm, tcd, unipc_multistep,
+};
 use crate::{Error, Result, Scheduler, Steps};
 
 /// A class of schedulers.
@@ -46,6 +50,45 @@ const CLASSES: &[Class] = &[
         "EulerAncestralDiscreteScheduler",
         euler_ancestral_discrete::build,
     ),
+    class("heun", "HeunDiscreteScheduler", heun_discrete::build),
+    class("dpm2", "KDPM2DiscreteScheduler", k_dpm_2_discrete::build),
+    class(
+        "dpm2-ancestral",
+        "KDPM2AncestralDiscreteScheduler",
+        k_dpm_2_ancestral_discrete::build,
+    ),
+    class("lms", "LMSDiscreteScheduler", lms_discrete::build),
+    class(
+        "dpmpp-2m",
+        "DPMSolverMultistepScheduler",
+        dpmsolver_multistep::build,
+    ),
+    Class {
+        preset: Some(("algorithm_type", "sde-dpmsolver++")),
+        ..class(
+            "dpmpp-2m-sde",
+            "DPMSolverMultistepScheduler",
+            dpmsolver_multistep::build,
+        )
+    },
+    class(
+        "dpmpp-2s",
+        "DPMSolverSinglestepScheduler",
+        dpmsolver_singlestep::build,
+    ),
+    class("unipc", "UniPCMultistepScheduler", unipc_multistep::build),
+    class("deis", "DEISMultistepScheduler", deis_multistep::build),
+    class("pndm", "PNDMScheduler", pndm::build),
+    Class {
+        eta: true,
+        ..class("ddim", "DDIMScheduler", ddim::build)
+    },
+    class("ddpm", "DDPMScheduler", ddpm::build),
+    class("lcm", "LCMScheduler", lcm::build),
+    Class {
+        eta: true,
+        ..class("tcd", "TCDScheduler", tcd::build)
+    },
 ];
 
 /// The short names.

@@ -191,6 +191,29 @@ impl<'a> Keys<'a> {
             .unwrap_or_default())
     }
 
+    /// A word that stands under a key.
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {
+        self.get(key).and_then(|(_, value)| value.as_str())
+    }
+
+    /// Refuses anything but null under a key that means something which is not here.
+    pub(crate) fn refuse(&mut self, key: &'static str) -> Result<()> {
+        match self.get(key) {
+            None => Ok(()),
+            Some(_) => Err(self.unsupported(key, "null".to_owned())),
+        }
+    }
+
+    /// Refuses a variance that the network learned beside its output: SDXL's has none.
+    pub(crate) fn refuse_learned_variance(&mut self) -> Result<()> {
+        match self.text("variance_type") {
+            Some("learned" | "learned_range") => {
+                Err(self.unsupported("variance_type", "null".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// One of a few words.
     pub(crate) fn choice<T: Copy>(
         &mut self,

@@ -24,7 +24,6 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "what the next classes need; gone with them")]
 
 mod class;
 mod config;

@@ -12,11 +12,14 @@ pub(crate) enum Prediction {
     Sample,
     /// The velocity of <https://arxiv.org/abs/2202.00512>, section 2.4.
     Velocity,
+    /// The velocity of rectified flow, from the picture to the noise.
+    Flow,
 }
 
 const EPSILON: (&str, Prediction) = ("epsilon", Prediction::Epsilon);
 const SAMPLE: (&str, Prediction) = ("sample", Prediction::Sample);
 const VELOCITY: (&str, Prediction) = ("v_prediction", Prediction::Velocity);
+const FLOW: (&str, Prediction) = ("flow_prediction", Prediction::Flow);
 
 impl Prediction {
     /// Reads `prediction_type`.
@@ -29,12 +32,18 @@ impl Prediction {
         keys.choice("prediction_type", &[EPSILON, VELOCITY], "epsilon")
     }
 
+    /// As [`Self::read`], for a class that has flow as well.
+    pub(crate) fn read_flow(keys: &mut Keys<'_>) -> Result<Self> {
+        let known = [EPSILON, SAMPLE, VELOCITY, FLOW];
+        keys.choice("prediction_type", &known, "epsilon")
+    }
+
     /// The sample without noise, where a sample is the picture and `sigma` times unit noise.
     pub(crate) fn original_at(self, sigma: f32) -> impl Fn(f32, f32) -> f32 {
         let sigma2_plus_1 = sigma * sigma + 1.0;
         let v_scale = -sigma / sigma2_plus_1.sqrt();
         move |output, sample| match self {
-            Self::Epsilon => sample - sigma * output,
+            Self::Epsilon | Self::Flow => sample - sigma * output,
             Self::Sample => output,
             Self::Velocity => output * v_scale + sample / sigma2_plus_1,
         }
@@ -46,6 +55,7 @@ impl Prediction {
             Self::Epsilon => (sample - sigma * output) / alpha,
             Self::Sample => output,
             Self::Velocity => alpha * sample - sigma * output,
+            Self::Flow => sample - sigma * output,
         }
     }
 
@@ -55,6 +65,7 @@ impl Prediction {
             Self::Epsilon => output,
             Self::Sample => (sample - alpha * output) / sigma,
             Self::Velocity => alpha * output + sigma * sample,
+            Self::Flow => sample + alpha * output,
         }
     }
 }

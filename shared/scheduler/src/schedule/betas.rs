@@ -69,6 +69,8 @@ impl Defaults {
 pub(crate) struct Training {
     /// The picture's share of the variance at every timestep, descending.
     pub(crate) alphas_cumprod: Vec<f32>,
+    /// Whether the betas are those of `squaredcos_cap_v2`.
+    pub(crate) is_cosine: bool,
 }
 
 impl Training {
@@ -101,7 +103,10 @@ impl Training {
         if zero_snr && defaults.zero_snr == ZeroSnr::Floored {
             alphas_cumprod[n - 1] = 2.0_f32.powi(-24);
         }
-        Ok(Self { alphas_cumprod })
+        Ok(Self {
+            alphas_cumprod,
+            is_cosine: keys.text("beta_schedule") == Some(COSINE.0),
+        })
     }
 
     /// Number of training timesteps.
@@ -118,6 +123,22 @@ impl Training {
             .iter()
             .map(|&alpha| sigma(alpha))
             .collect()
+    }
+
+    /// Reads `lambda_min_clipped`: how many of the last timesteps are left out, as less of the picture is left there.
+    pub(crate) fn clipped(&self, keys: &mut Keys<'_>) -> Result<usize> {
+        let least = keys.number("lambda_min_clipped", f64::NEG_INFINITY)? as f32;
+        let lambda = |&alpha: &f32| alpha.sqrt().ln() - (1.0 - alpha).sqrt().ln();
+        let clipped = (self.alphas_cumprod.iter().map(lambda))
+            .filter(|&lambda| lambda < least)
+            .count();
+        if clipped == self.len() {
+            return Err(keys.unsupported(
+                "lambda_min_clipped",
+                "less than every lambda of the training".to_owned(),
+            ));
+        }
+        Ok(clipped)
     }
 
     /// The picture's share at a timestep. As in Python, -1 is the last: rounding makes it the 62nd of 61 trailing

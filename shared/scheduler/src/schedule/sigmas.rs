@@ -1,6 +1,7 @@
 //! Sigmas: between the trained ones, along a curve, and back to timesteps.
 
 use super::beta_distribution;
+use super::betas::Training;
 use super::spacing::linspace;
 use crate::Result;
 use crate::config::Keys;
@@ -74,6 +75,20 @@ impl SigmaCurve {
         }
     }
 
+    /// Whether the curve is Karras'.
+    pub(crate) fn is_karras(self) -> bool {
+        self.curve == Curve::Karras
+    }
+
+    /// Without ends of its own.
+    pub(crate) fn between_the_timesteps(self) -> Self {
+        Self {
+            sigma_min: None,
+            sigma_max: None,
+            ..self
+        }
+    }
+
     /// Refuses a list of timesteps beside a curve, which gives the timesteps.
     pub(crate) fn refuse_timesteps(self, keys: &Keys<'_>) -> Result<()> {
         let key = match self.curve {
@@ -124,6 +139,55 @@ pub(crate) fn at_timesteps(train_sigmas: &[f32], timesteps: &[f64]) -> Vec<f64> 
     timesteps.iter().map(at).collect()
 }
 
+/// Timesteps and their sigmas, of a class that spaces sigmas between its timesteps' own.
+#[derive(Clone, Debug)]
+pub(crate) struct Course {
+    pub(crate) timesteps: Vec<f64>,
+    sigmas: Vec<f64>,
+    karras: bool,
+}
+
+impl Course {
+    /// From timesteps, which a curve replaces by those of `n` sigmas along it.
+    pub(crate) fn new(training: &Training, timesteps: &[f64], curve: SigmaCurve, n: usize) -> Self {
+        let trained = training.sigmas();
+        let timesteps: Vec<_> = timesteps.iter().map(|&t| f64::from(t as f32)).collect();
+        let sigmas = at_timesteps(&trained, &timesteps);
+        let karras = curve.is_karras();
+        let Some(along) = curve.sigmas(sigmas[0], sigmas[sigmas.len() - 1], n) else {
+            return Self {
+                timesteps,
+                sigmas,
+                karras,
+            };
+        };
+        let to_timestep = SigmaToTimestep::new(&trained);
+        Self {
+            timesteps: along
+                .iter()
+                .map(|&sigma| to_timestep.timestep(sigma))
+                .collect(),
+            sigmas: along,
+            karras,
+        }
+    }
+
+    /// With whole timesteps along Karras' curve.
+    pub(crate) fn rounded_if_karras(mut self) -> Self {
+        if self.karras {
+            for timestep in &mut self.timesteps {
+                *timestep = timestep.round_ties_even();
+            }
+        }
+        self
+    }
+
+    /// The sigmas, one a step.
+    pub(crate) fn sigmas_f32(&self) -> impl ExactSizeIterator<Item = f32> + Clone + '_ {
+        self.sigmas.iter().map(|&sigma| sigma as f32)
+    }
+}
+
 /// From a sigma back to its timestep, between logarithms of the trained ones: diffusers' `_sigma_to_t`.
 pub(crate) struct SigmaToTimestep {
     logs: Vec<f32>,
@@ -147,7 +211,17 @@ impl SigmaToTimestep {
         (1.0 - w) * below + w * (below + 1.0)
     }
 
-    /// Of a sigma in single precision.
+    /// Of a sigma in single precision, as torch has it.
+    pub(crate) fn timestep_torch(&self, sigma: f32) -> f32 {
+        let log = sigma.max(1e-10).ln();
+        let Some((below, low, high)) = self.neighbours(|l| l <= log) else {
+            return 0.0;
+        };
+        let w = ((low - log) / (low - high)).clamp(0.0, 1.0);
+        (1.0 - w) * below as f32 + w * (below as f32 + 1.0)
+    }
+
+    /// Of a sigma in single precision, as numpy has it.
     pub(crate) fn timestep_f32(&self, sigma: f32) -> f64 {
         let log = sigma.max(1e-10).ln();
         let Some((below, low, high)) = self.neighbours(|l| l <= log) else {

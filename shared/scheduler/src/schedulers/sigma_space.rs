@@ -47,6 +47,35 @@ pub(crate) fn derivative(sample: &[f32], original: &[f32], sigma: f32) -> Vec<f3
     })
 }
 
+/// A step whose network was called once of two times.
+pub(crate) struct Half {
+    /// The sample at the beginning of the step.
+    pub(crate) sample: Vec<f32>,
+    /// The slope there.
+    pub(crate) slope: Vec<f32>,
+}
+
+/// What holds at the calls of a class of the second order, which makes two a step and one at the last: `first` at
+/// the beginning of each step, `second` at the other call.
+pub(crate) fn interleave(
+    first: impl ExactSizeIterator<Item = f32>,
+    second: impl Iterator<Item = f32>,
+) -> Vec<f32> {
+    let calls = 2 * first.len() - 1;
+    first
+        .zip(second.chain([f32::NAN]))
+        .flat_map(|(first, second)| [first, second])
+        .take(calls)
+        .collect()
+}
+
+/// Halfway between two sigmas, by their logarithms; 0 where one is 0.
+pub(crate) fn middle(from: f32, to: f32) -> f32 {
+    // torch.lerp with a weight of one half.
+    let (from, to) = (from.ln(), to.ln());
+    (to - (to - from) * 0.5).exp()
+}
+
 /// How much noise to add, and how far to go down before, so that noise of `sigma_to` is left.
 pub(crate) fn ancestral_step(sigma_from: f32, sigma_to: f32) -> (f32, f32) {
     let (from2, to2) = (sigma_from * sigma_from, sigma_to * sigma_to);

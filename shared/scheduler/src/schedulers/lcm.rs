@@ -1,0 +1,77 @@
+//! `LCMScheduler`: sampling of latent consistency models (<https://arxiv.org/abs/2310.04378>).
+
+use super::alpha_space::AlphaSpace;
+use super::distilled::distilled_timesteps;
+use crate::config::Keys;
+use crate::prediction::{Limit, Prediction, Share, zip};
+use crate::schedule::Schedule;
+use crate::schedule::betas::{Defaults, Training, ZeroSnr};
+use crate::schedule::spacing::Spacing;
+use crate::{Generator, Result, Scheduler, Step, Steps};
+
+/// Standard deviation of the data, in the boundary condition.
+const SIGMA_DATA: f32 = 0.5;
+
+struct LcmScheduler {
+    space: AlphaSpace,
+    prediction: Prediction,
+    limit: Limit,
+    timestep_scaling: f32,
+}
+
+pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Scheduler>> {
+    let defaults = Defaults::stable_diffusion("scaled_linear", ZeroSnr::Rescaled);
+    let training = Training::read(keys, &defaults)?;
+    // Nothing lies behind the last timestep, and the spacing is the distillation's: both keys have no effect.
+    AlphaSpace::read_final(keys, &training, true)?;
+    Spacing::read(keys, "leading")?;
+    let prediction = Prediction::read(keys)?;
+    let limit = Limit::read(keys, false)?;
+    let timestep_scaling = keys.number("timestep_scaling", 10.0)? as f32;
+    let (timesteps, n) = distilled_timesteps(keys, steps, training.len())?;
+    Ok(Box::new(LcmScheduler {
+        space: AlphaSpace::new(keys, training, &timesteps, n)?,
+        prediction,
+        limit,
+        timestep_scaling,
+    }))
+}
+
+impl Scheduler for LcmScheduler {
+    fn schedule(&self) -> &Schedule {
+        &self.space.schedule
+    }
+
+    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
+        self.space.add_noise(original, noise, i)
+    }
+
+    fn step(
+        &mut self,
+        output: &[f32],
+        i: usize,
+        sample: &[f32],
+        generator: &mut Generator,
+    ) -> Step {
+        let original = self.prediction.original(self.space.share(i));
+        let original = self.limit.apply(zip(output, sample, original));
+        let scaled = self.space.timesteps[i] as f32 * self.timestep_scaling;
+        let (scaled2, data2) = (scaled * scaled, SIGMA_DATA * SIGMA_DATA);
+        let c_skip = data2 / (scaled2 + data2);
+        let c_out = scaled / (scaled2 + data2).sqrt();
+        let denoised = zip(&original, sample, |original, sample| {
+            c_out * original + c_skip * sample
+        });
+        let prev_sample = match self.space.timesteps.get(i + 1) {
+            None => denoised.clone(),
+            Some(&next) => {
+                let noise = generator.randn(sample.len());
+                Share::of_variance(self.space.training.alpha(next)).mix(&denoised, &noise)
+            }
+        };
+        Step {
+            prev_sample,
+            pred_original_sample: denoised,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Every class against what diffusers computes without a network: `tests/golden/schedulers.*`, and more
+//! configurations in `golden/classes.*` (`make_classes.py`).
+
+use serde_json::Value;
+use std::collections::HashMap;
+use turbo_scheduler::{Generator, SchedulerConfig, StepChoice, Steps, build};
+use turbo_testkit::{Tensor, golden, golden_cases, relative_error};
+
+/// The scheduler of the checkpoint that the cases start from: SDXL Turbo's.
+fn base() -> SchedulerConfig {
+    SchedulerConfig::from_json(&serde_json::json!({
+        "_class_name": "EulerAncestralDiscreteScheduler",
+        "_diffusers_version": "0.24.0.dev0",
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "clip_sample": false,
+        "interpolation_type": "linear",
+        "num_train_timesteps": 1000,
+        "prediction_type": "epsilon",
+        "sample_max_value": 1.0,
+        "set_alpha_to_one": false,
+        "skip_prk_steps": true,
+        "steps_offset": 1,
+        "timestep_spacing": "trailing",
+        "trained_betas": null
+    }))
+    .unwrap()
+}
+
+fn numbers(value: &Value) -> Option<Vec<f64>> {
+    value
+        .as_array()
+        .map(|list| list.iter().map(|value| value.as_f64().unwrap()).collect())
+}
+
+fn steps(case: &Value) -> Steps {
+    let timesteps = numbers(&case["timesteps"]).map(StepChoice::Timesteps);
+    let sigmas = numbers(&case["sigmas"]).map(StepChoice::Sigmas);
+    let count = case["steps"].as_u64().unwrap_or(0) as usize;
+    Steps {
+        choice: timesteps.or(sigmas).unwrap_or(StepChoice::Count(count)),
+        eta: case["eta"].as_f64().unwrap_or(0.0),
+    }
+}
+
+/// The greatest error of a step and of a timestep.
+fn compare(i: usize, case: &Value, golden: &HashMap<String, Tensor>) -> (f64, f64) {
+    let tensor = |name: &str| golden.get(&format!("loop/{i}/{name}"));
+    let mut config = base().with_class(case["class"].as_str().unwrap()).unwrap();
+    for (key, value) in case["overrides"].as_object().into_iter().flatten() {
+        config = config.with_key(key, value.clone());
+    }
+    let what = format!("case {i}: {case}");
+    let mut scheduler =
+        build(&config, &steps(case)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let expected = tensor("timesteps").unwrap().f64();
+    let ours: Vec<f64> = scheduler
+        .timesteps()
+        .iter()
+        .map(|&t| f64::from(t))
+        .collect();
+    assert_eq!(ours.len(), expected.len(), "{what}: {ours:?} {expected:?}");
+    let off = |(ours, expected): (&f64, &f64)| (ours - expected).abs();
+    let timesteps = ours.iter().zip(&expected).map(off).fold(0.0, f64::max);
+    let whole = expected.iter().all(|t| t.fract() == 0.0);
+    assert!(
+        timesteps <= if whole { 0.0 } else { 1e-3 },
+        "{what}: {ours:?} {expected:?}"
+    );
+
+    let init = match tensor("init_noise_sigma") {
+        Some(init) if init.shape.is_empty() => init.f32()[0],
+        _ => scheduler.init_noise_sigma(),
+    };
+    let ours = scheduler.init_noise_sigma();
+    assert!(
+        (ours - init).abs() <= 2.5e-7 * init,
+        "{what}: init_noise_sigma {ours}, expected {init}"
+    );
+
+    let mut generator = Generator::new(case["seed"].as_u64().unwrap());
+    let noise = generator.randn(tensor("final").unwrap().f32().len());
+    let mut x = noise.clone();
+    scheduler.scale_initial_noise(&mut x);
+    let mut worst = 0.0_f64;
+    for (k, timestep) in expected.iter().enumerate() {
+        let input = scheduler.scale_model_input(&x, k);
+        let sin = (0.05 * timestep.sin()) as f32;
+        let output: Vec<f32> = input
+            .iter()
+            .zip(&noise)
+            .map(|(x, noise)| 0.5 * x + 0.1 * noise + sin)
+            .collect();
+        x = scheduler.step(&output, k, &x, &mut generator).prev_sample;
+        if let Some(after) = tensor(&format!("after/{k}")) {
+            let error = relative_error(&x, &after.f32());
+            assert!(error <= 1e-5, "{what}: step {k}: {error}");
+            worst = worst.max(error);
+        }
+    }
+    let error = relative_error(&x, &tensor("final").unwrap().f32());
+    assert!(error <= 1e-5, "{what}: {error}");
+    (worst.max(error), timesteps)
+}
+
+fn compare_all(name: &str, count: usize) {
+    let (golden, cases) = (golden(name), golden_cases(name));
+    let cases = cases["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), count);
+    let mut worst = (0.0_f64, 0.0_f64);
+    for (i, case) in cases.iter().enumerate() {
+        let (step, timestep) = compare(i, case, &golden);
+        worst = (worst.0.max(step), worst.1.max(timestep));
+    }
+    eprintln!(
+        "{count} cases: steps within {:.1e}, timesteps within {:.1e}",
+        worst.0, worst.1
+    );
+}
+
+#[test]
+fn every_step_of_every_class() {
+    compare_all("schedulers", 37);
+}
