@@ -1,5 +1,5 @@
 //! Every class against what diffusers computes without a network: `tests/golden/schedulers.*`, and more
-//! configurations in `golden/classes.*` (`make_classes.py`).
+//! configurations in `tests/golden/classes.*` (`make_classes.py`).
 
 use serde_json::Value;
 use std::collections::HashMap;
@@ -63,7 +63,9 @@ fn compare(i: usize, case: &Value, golden: &HashMap<String, Tensor>) -> (f64, f6
     assert_eq!(ours.len(), expected.len(), "{what}: {ours:?} {expected:?}");
     let off = |(ours, expected): (&f64, &f64)| (ours - expected).abs();
     let timesteps = ours.iter().zip(&expected).map(off).fold(0.0, f64::max);
-    let whole = expected.iter().all(|t| t.fract() == 0.0);
+    // KDPM2's middles can fall on whole timesteps, but for the last bit of a logarithm.
+    let between = scheduler.schedule().order == 2 && case["class"] != "HeunDiscreteScheduler";
+    let whole = !between && expected.iter().all(|t| t.fract() == 0.0);
     assert!(
         timesteps <= if whole { 0.0 } else { 1e-3 },
         "{what}: {ours:?} {expected:?}"
@@ -81,10 +83,20 @@ fn compare(i: usize, case: &Value, golden: &HashMap<String, Tensor>) -> (f64, f6
 
     let mut generator = Generator::new(case["seed"].as_u64().unwrap());
     let noise = generator.randn(tensor("final").unwrap().f32().len());
+    let begin = case["begin"].as_u64().unwrap_or(0) as usize;
     let mut x = noise.clone();
-    scheduler.scale_initial_noise(&mut x);
+    if begin == 0 {
+        scheduler.scale_initial_noise(&mut x);
+    } else {
+        let original: Vec<f32> = noise.iter().map(|noise| 0.3 * noise).collect();
+        let flipped: Vec<f32> = noise
+            .chunks(4)
+            .flat_map(|row| row.iter().rev().copied())
+            .collect();
+        x = scheduler.add_noise(&original, &flipped, begin);
+    }
     let mut worst = 0.0_f64;
-    for (k, timestep) in expected.iter().enumerate() {
+    for (k, timestep) in expected.iter().enumerate().skip(begin) {
         let input = scheduler.scale_model_input(&x, k);
         let sin = (0.05 * timestep.sin()) as f32;
         let output: Vec<f32> = input
@@ -122,4 +134,9 @@ fn compare_all(name: &str, count: usize) {
 #[test]
 fn every_step_of_every_class() {
     compare_all("schedulers", 37);
+}
+
+#[test]
+fn keys_combinations_and_later_starts() {
+    compare_all("classes", 346);
 }
