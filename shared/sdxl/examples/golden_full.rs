@@ -5,7 +5,7 @@
 //! ```
 //!
 //! CHECKPOINT is a folder in diffusers layout, STEM a path without its extension: `.safetensors` has the
-//! expected values, `.json` the cases. DEVICE is `cpu`, `candle`, `cuda` or `metal`; DTYPE is `f32`, `bf16`, `f16` or
+//! expected values, `.json` the cases. DEVICE is `cpu`, `candle-cpu`, `cuda` or `metal`; DTYPE is `f32`, `bf16`, `f16` or
 //! `auto`; STAGEs are `text`, `unet`, `decode` and `encode`, all of them where none is named. Exits with 1 where
 //! an f32 stage is off by more than 1e-4 of the norm.
 
@@ -95,19 +95,21 @@ impl Check {
                 self.f32(&key("pooled_prompt_embeds")),
             );
             let time_ids = self.f32(&key("time_ids"));
+            let shape = &self.golden[&key("sample")].shape;
             let conditions = AddedConditions {
                 prompt_embeds: &prompt_embeds,
                 tokens: self.golden[&key("prompt_embeds")].shape[1],
                 pooled_prompt_embeds: &pooled,
                 time_ids: std::array::from_fn(|n| time_ids[n]),
+                size: [shape[2], shape[3]],
+                image: &[],
             };
             let conditioned = timed(&key("condition"), || unet.condition(&conditions))?;
-            let shape = &self.golden[&key("sample")].shape;
-            let (height, width, sample) = (shape[2], shape[3], self.f32(&key("sample")));
+            let sample = self.f32(&key("sample"));
             let timestep = self.cases["unet"][i]["timestep"]
                 .as_f64()
                 .unwrap_or(f64::NAN) as f32;
-            let step = || conditioned.predict(&sample, height, width, timestep);
+            let step = || conditioned.predict(&sample, timestep);
             let ours = timed(&key("step"), step)?;
             self.expect(&key("noise_pred"), &ours);
         }
@@ -145,7 +147,9 @@ impl Check {
             let picture = &self.golden[&format!("encode/{i}/picture")];
             let (height, width) = (picture.shape[0], picture.shape[1]);
             let image = image_processor::preprocess(&picture.u8(), height, width)?;
-            match timed(&format!("encode/{i}"), || vae.encode(&image, height, width))? {
+            match timed(&format!("encode/{i}"), || {
+                vae.encode(&image, height, width, false)
+            })? {
                 Encoded::Posterior(posterior) => {
                     self.expect(&format!("encode/{i}/mean"), &posterior.mean);
                     self.expect(&format!("encode/{i}/logvar"), &posterior.logvar);
@@ -177,9 +181,7 @@ fn timed<T>(what: &str, work: impl Fn() -> Result<T>) -> Result<T> {
 
 fn usage(wrong: &str) -> ! {
     eprintln!("golden_full: {wrong}");
-    eprintln!(
-        "usage: golden_full CHECKPOINT STEM [cpu|candle|cuda|metal] [f32|bf16|f16|auto] [STAGE]..."
-    );
+    eprintln!("usage: golden_full CHECKPOINT STEM [DEVICE] [DTYPE] [STAGE]...");
     std::process::exit(2);
 }
 
@@ -200,18 +202,12 @@ fn run() -> Result<()> {
         usage("the stem is empty");
     };
     let device = match get(2) {
-        "" | "cpu" => Device::Cpu { threads: 0 },
-        "candle" => Device::CandleCpu,
-        "cuda" => Device::Cuda(0),
-        "metal" => Device::Metal,
-        other => usage(&format!("no device `{other}`")),
+        "" => Device::Cpu,
+        text => text.parse().unwrap_or_else(|e: String| usage(&e)),
     };
     let dtype = match get(3) {
-        "" | "f32" => DType::F32,
-        "auto" => DType::Auto,
-        "bf16" => DType::BF16,
-        "f16" => DType::F16,
-        other => usage(&format!("no type `{other}`")),
+        "" => DType::F32,
+        text => text.parse().unwrap_or_else(|e: String| usage(&e)),
     };
     let mut check = Check {
         model: Model::locate(get(0), &LocateOptions::default())?,
@@ -235,7 +231,7 @@ fn run() -> Result<()> {
     let Check {
         compared, worst, ..
     } = check;
-    println!("{device:?} {dtype:?}: {compared} tensors compared, the largest e is {worst:.2e}");
+    println!("{device} {dtype}: {compared} tensors compared, the largest e is {worst:.2e}");
     if compared == 0 || (dtype == DType::F32 && worst > 1e-4) {
         std::process::exit(1);
     }

@@ -8,7 +8,7 @@
 //! # let (ids_1, ids_2, noise) = (vec![0; 77], vec![0; 77], vec![0.0; 4 * 64 * 64]);
 //! use turbo_sdxl::{AddedConditions, DType, Device, image_processor};
 //!
-//! let device = Device::Cpu { threads: 0 };
+//! let device = Device::Cpu;
 //! let text = turbo_sdxl::open_text_encoders(&device, DType::Auto, &model)?;
 //! let prompt = text.encode(&ids_1, &ids_2, 0)?;
 //!
@@ -18,8 +18,10 @@
 //!     tokens: prompt.tokens,
 //!     pooled_prompt_embeds: &prompt.pooled_prompt_embeds,
 //!     time_ids: [512., 512., 0., 0., 512., 512.],
+//!     size: [64, 64],
+//!     image: &[],
 //! })?;
-//! let output = conditioned.predict(&noise, 64, 64, 999.)?; // one call a step
+//! let output = conditioned.predict(&noise, 999.)?; // one call a step
 //!
 //! let vae = turbo_sdxl::open_vae_decoder(&device, DType::Auto, &model.vae()?)?;
 //! let image = vae.decode(&output, 64, 64, false)?; // latents in UNet scale
@@ -28,25 +30,26 @@
 //! # }
 //! ```
 //!
-//! Below that, each network is written once, generic over [`backend::Backend`], in a file named as in diffusers.
+//! Below that, each network is written once, generic over `Backend`, in a file named as in diffusers; the
+//! README beside this crate says where, and how to add to it.
 #![forbid(unsafe_code)]
 #![allow(clippy::doc_markdown)] // UNet, ReLU and GEGLU are words here
 
-pub mod backend;
-pub mod blocks;
-pub mod clip;
+mod backend;
+mod blocks;
+mod clip;
 mod config;
 mod device;
 mod error;
 pub mod image_processor;
-pub mod open;
-pub mod unet;
-pub mod vae;
+mod open;
+mod unet;
+mod vae;
 
 pub use clip::{TextEmbeddings, TextEncoders};
-pub use config::ConfigFile;
-pub use device::{DType, Device};
+use config::ConfigFile;
+pub use device::{DType, Device, use_threads};
 pub use error::{Error, Result, expect_finite};
 pub use open::{open_text_encoders, open_unet, open_vae_decoder, open_vae_encoder};
-pub use unet::{AddedConditions, ConditionedUNet, UNet};
-pub use vae::{Encoded, LatentShape, VaeDecoder, VaeEncoder};
+pub use unet::{AddedConditions, ConditionedUNet, UNet, UNet2DConditionConfig};
+pub use vae::{DiagonalGaussianDistribution, Encoded, LatentShape, VaeDecoder, VaeEncoder};

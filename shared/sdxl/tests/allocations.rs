@@ -5,8 +5,7 @@
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
-use turbo_sdxl::backend::cpu::Cpu;
-use turbo_sdxl::{AddedConditions, open as on};
+use turbo_sdxl::{AddedConditions, DType, Device, open_text_encoders, open_unet, open_vae_decoder};
 use turbo_weights::{LocateOptions, Model};
 
 #[global_allocator]
@@ -35,14 +34,12 @@ fn expect_few(what: &str, mut step: impl FnMut()) {
 fn no_layer_allocates_in_steady_state() {
     let path = turbo_testkit::tiny();
     let model = Model::locate(path.to_str().unwrap(), &LocateOptions::default()).unwrap();
-    for bf16 in [false, true] {
-        let cpu = Cpu::new(bf16).unwrap();
-        let name = cpu.describe();
-        let text = on::text_encoders(cpu.clone(), &model).unwrap();
-        let (unet, vae) = (
-            on::unet(cpu.clone(), &model).unwrap(),
-            on::vae_decoder(cpu, &model.vae().unwrap()).unwrap(),
-        );
+    for dtype in [DType::F32, DType::BF16] {
+        let device = &Device::Cpu;
+        let name = device.describe(dtype).unwrap();
+        let text = open_text_encoders(device, dtype, &model).unwrap();
+        let unet = open_unet(device, dtype, &model).unwrap();
+        let vae = open_vae_decoder(device, dtype, &model.vae().unwrap()).unwrap();
         let ids = [49406, 49407];
         let prompt = text.encode(&ids, &ids, 0).unwrap();
         expect_few(&format!("text encoders, {name}"), || {
@@ -54,11 +51,13 @@ fn no_layer_allocates_in_steady_state() {
                 tokens: prompt.tokens,
                 pooled_prompt_embeds: &prompt.pooled_prompt_embeds,
                 time_ids: [128., 128., 0., 0., 128., 128.],
+                size: [16, 16],
+                image: &[],
             })
             .unwrap();
         let latents = vec![0.5; 4 * 16 * 16];
         expect_few(&format!("UNet, {name}"), || {
-            conditioned.predict(&latents, 16, 16, 999.).unwrap();
+            conditioned.predict(&latents, 999.).unwrap();
         });
         expect_few(&format!("VAE, {name}"), || {
             vae.decode(&latents, 16, 16, false).unwrap();

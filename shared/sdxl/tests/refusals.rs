@@ -59,16 +59,30 @@ fn tensors_of_the_wrong_size() {
         tokens: 1,
         pooled_prompt_embeds: &[0.5; 80],
         time_ids: [8.; 6],
+        size: [1, 1],
+        image: &[],
     };
     let conditioned = unet.condition(&right).unwrap();
-    assert!(conditioned.predict(&[1.; 4], 1, 1, 999.).is_ok());
+    assert!(conditioned.predict(&[1.; 4], 999.).is_ok());
     expect(
-        conditioned.predict(&[1.; 5], 1, 1, 999.),
+        conditioned.predict(&[1.; 5], 999.),
         &["sample: expected 4 values", "found 5"],
     );
-    expect(conditioned.predict(&[], 0, 1, 999.), &["sample", "0 x 1"]);
+    let flat = AddedConditions {
+        size: [0, 1],
+        ..right
+    };
+    expect(unet.condition(&flat), &["sample", "0 x 1"]);
+    let pictured = AddedConditions {
+        image: &[0.; 5],
+        ..right
+    };
     expect(
-        conditioned.predict(&[f32::NAN; 4], 1, 1, 999.),
+        unet.condition(&pictured),
+        &["beside the sample: expected 0 values", "found 5"],
+    );
+    expect(
+        conditioned.predict(&[f32::NAN; 4], 999.),
         &["the UNet's output: 4 of 4 values are NaN or infinite"],
     );
     let two = AddedConditions { tokens: 2, ..right };
@@ -111,11 +125,11 @@ fn tensors_of_the_wrong_size() {
     );
     let encoder = open_vae_encoder(&CPU, DType::F32, &vae).unwrap();
     expect(
-        encoder.encode(&[0.; 3 * 9 * 8], 9, 8),
+        encoder.encode(&[0.; 3 * 9 * 8], 9, 8, false),
         &["divisible by 8", "9 x 8"],
     );
     expect(
-        encoder.encode(&[0.; 5], 8, 8),
+        encoder.encode(&[0.; 5], 8, 8, true),
         &["picture: expected 192 values", "found 5"],
     );
 }
@@ -224,14 +238,11 @@ fn a_config_of_another_checkpoint() {
 fn devices_this_build_lacks() {
     if cfg!(not(feature = "cuda")) {
         let cuda = open_unet(&Device::Cuda(0), DType::F32, &model());
-        expect(cuda, &["this build has no cuda device", "--features cuda"]);
+        expect(cuda, &["--device cuda", "--features cuda"]);
     }
     if cfg!(not(feature = "metal")) {
         let metal = open_unet(&Device::Metal, DType::Auto, &model());
-        expect(
-            metal,
-            &["this build has no metal device", "--features metal"],
-        );
+        expect(metal, &["--device metal", "--features metal"]);
     }
     expect(
         open_unet(&CPU, DType::BF16, &model()),

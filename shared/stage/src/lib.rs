@@ -14,7 +14,7 @@ mod stage;
 pub use autoencoder::{Vae, VaeChoice};
 pub use beside::Beside;
 pub use emit::{Body, Computed, Emitter};
-pub use model_args::{DEFAULT_MODEL, DType, Device, MODEL_VARIABLE, ModelArgs};
+pub use model_args::{DEFAULT_MODEL, MODEL_VARIABLE, ModelArgs};
 pub use slot::{Networks, Slot, locate};
 pub use source::{Fault, Frames, Source, StreamArgs};
 pub use stage::{Out, Planned, Stage, To, run};

@@ -1,10 +1,10 @@
 //! Opening networks.
 
-use crate::{ModelArgs, model_args};
+use crate::ModelArgs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Result};
-use turbo_sdxl::{DType, Device};
+use turbo_sdxl::{DType, Device, use_threads};
 use turbo_weights::{EmbeddedFiles, LocateOptions, Model};
 
 /// Where networks run and in which type, as the command line says.
@@ -22,19 +22,11 @@ impl Networks {
     /// # Errors
     /// A device that this build does not have.
     pub fn new(args: &ModelArgs, console: &Console) -> Result<Self> {
-        let device = match args.device {
-            model_args::Device::Cpu => Device::Cpu {
-                threads: args.threads.map_or(0, Into::into),
-            },
-            model_args::Device::CandleCpu => Device::CandleCpu,
-            other => return Err(other.unsupported(console.tool())),
-        };
-        let dtype = match args.dtype {
-            model_args::DType::Auto => DType::Auto,
-            model_args::DType::F32 => DType::F32,
-            model_args::DType::Bf16 => DType::BF16,
-            model_args::DType::F16 => DType::F16,
-        };
+        args.device.expect_built(console.tool())?;
+        if let Some(threads) = args.threads {
+            use_threads(threads);
+        }
+        let &ModelArgs { device, dtype, .. } = args;
         Ok(Self { device, dtype })
     }
 }

@@ -189,7 +189,7 @@ struct Prompt<'a> {
     batch: usize,
     /// What was worked out for the row before: with one row, which is usual, for all pictures of the prompt. Not for
     /// several rows, as it takes up to 50 MB a row for SDXL.
-    conditioned: Option<(usize, Conditioned<'a>)>,
+    conditioned: Option<(usize, Conditioned)>,
     trace: Option<&'a mut Trace>,
     bar: Bar,
 }

@@ -93,13 +93,15 @@ impl Pipeline {
         &self,
         settings: &Settings,
         conditions: &Row<'_>,
-    ) -> Result<Conditioned<'_>> {
+    ) -> Result<Conditioned> {
         let condition = |embeds: &Embeds<'_>| {
             self.unet.condition(&AddedConditions {
                 prompt_embeds: embeds.prompt,
                 tokens: conditions.tokens,
                 pooled_prompt_embeds: embeds.pooled,
                 time_ids: settings.time_ids(),
+                size: settings.latent_size().into(),
+                image: &[],
             })
         };
         Ok(Conditioned {
@@ -114,7 +116,7 @@ impl Pipeline {
         &self,
         settings: &Settings,
         seed: u64,
-        conditioned: &Conditioned<'_>,
+        conditioned: &Conditioned,
         mut watch: impl FnMut(&Step<'_>) -> Result<()>,
     ) -> Result<Vec<f32>> {
         let (height, width) = settings.latent_size();
@@ -127,8 +129,7 @@ impl Pipeline {
         for index in 0..scheduler.timesteps().len() {
             let timestep = scheduler.timesteps()[index];
             let input = scheduler.scale_model_input(&latents, index);
-            let predict =
-                |unet: &dyn ConditionedUNet| unet.predict(&input, height, width, timestep);
+            let predict = |unet: &dyn ConditionedUNet| unet.predict(&input, timestep);
             let mut noise_pred = predict(&*conditioned.positive)?;
             if let Some(negative) = &conditioned.negative {
                 let away = predict(&**negative)?;
@@ -153,9 +154,9 @@ impl Pipeline {
 }
 
 /// The network with a prompt, and with a negative one where there is guidance.
-pub(crate) struct Conditioned<'a> {
-    positive: Box<dyn ConditionedUNet + 'a>,
-    negative: Option<Box<dyn ConditionedUNet + 'a>>,
+pub(crate) struct Conditioned {
+    positive: Box<dyn ConditionedUNet>,
+    negative: Option<Box<dyn ConditionedUNet>>,
 }
 
 /// A step that is done.

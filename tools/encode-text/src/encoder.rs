@@ -7,8 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Context, Result};
-use turbo_sdxl::backend::cpu::Cpu;
-use turbo_sdxl::{Device, TextEncoders, open_text_encoders};
+use turbo_sdxl::{TextEncoders, open_text_encoders};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Model;
 
@@ -61,7 +60,7 @@ impl<'a> Encoder<'a> {
     ) -> Result<Self> {
         let model = locate(spec, turbo_demo::TEXT)?;
         let keys = |cache: &'a Cache<'a>| {
-            let keys = cache.keys(&model, &computation(&networks)?)?;
+            let keys = cache.keys(&model, &networks.device.describe(networks.dtype)?)?;
             Ok::<_, turbo_cli::Error>((cache, keys))
         };
         Ok(Self {
@@ -208,15 +207,3 @@ impl<'a> Encoder<'a> {
 
 /// How many texts an encoder remembers: a prompt of SDXL and its negative take 630 KB each.
 const KEPT: usize = 4;
-
-/// How numbers come about, as part of a cache's keys: what may change a bit of them beside texts, checkpoint and
-/// program. The number of threads may not.
-fn computation(networks: &Networks) -> Result<String> {
-    let Networks { device, dtype } = networks;
-    // Instruction set and type. Other devices take theirs from the same processor, or leave it aside.
-    let cpu = Cpu::of(*dtype)?.describe();
-    Ok(match device {
-        Device::Cpu { .. } => format!("cpu: {cpu}"),
-        other => format!("{other:?} {dtype:?}: {cpu}"),
-    })
-}

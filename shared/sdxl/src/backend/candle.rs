@@ -14,32 +14,37 @@ const SCORES: usize = 1 << 24;
 
 /// A device of candle's and the type to compute in.
 #[derive(Clone, Debug)]
-pub struct Candle {
+pub(crate) struct Candle {
     device: candle_core::Device,
     dtype: candle_core::DType,
 }
 
 impl Candle {
-    /// Opens a device. [`DType::Auto`] is f32 on a CPU and f16 on a GPU.
+    /// Opens a device. [`DType::Auto`] is f32 on a CPU and f16 on a GPU, where that is summed in f32: cuDNN's
+    /// convolutions as candle asks for them are not, so with them it is bf16.
     ///
     /// # Errors
     /// No such device, a device this build has no code for, or a type candle can't multiply there.
-    pub fn open(device: &Device, dtype: DType) -> Result<Self> {
-        let on_cpu = matches!(device, Device::CandleCpu | Device::Cpu { .. });
+    pub(crate) fn open(device: Device, dtype: DType) -> Result<Self> {
+        device.expect_built(env!("CARGO_PKG_NAME"))?;
+        let on_cpu = matches!(device, Device::CandleCpu | Device::Cpu);
         let dtype = match dtype {
             DType::BF16 if on_cpu => {
                 let message = "candle has no bf16 matrix product on a CPU; try --dtype f32";
                 return Err(Error::Device(message.to_owned()));
             }
             DType::Auto if on_cpu => candle_core::DType::F32,
+            DType::Auto if cfg!(feature = "cudnn") && device != Device::Metal => {
+                candle_core::DType::BF16
+            }
             DType::Auto | DType::F16 => candle_core::DType::F16,
             DType::F32 => candle_core::DType::F32,
             DType::BF16 => candle_core::DType::BF16,
         };
-        let device = match *device {
-            Device::CandleCpu | Device::Cpu { .. } => candle_core::Device::Cpu,
-            Device::Cuda(n) => cuda(n)?,
-            Device::Metal => metal()?,
+        let device = match device {
+            Device::CandleCpu | Device::Cpu => candle_core::Device::Cpu,
+            Device::Cuda(n) => candle_core::Device::new_cuda_with_stream(n)?,
+            Device::Metal => candle_core::Device::new_metal(0)?,
         };
         Ok(Self { device, dtype })
     }
@@ -61,43 +66,16 @@ impl Candle {
     }
 }
 
-#[cfg(feature = "cuda")]
-fn cuda(n: usize) -> Result<candle_core::Device> {
-    Ok(candle_core::Device::new_cuda(n)?)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda(_: usize) -> Result<candle_core::Device> {
-    Err(not_built("cuda"))
-}
-
-#[cfg(feature = "metal")]
-fn metal() -> Result<candle_core::Device> {
-    Ok(candle_core::Device::new_metal(0)?)
-}
-
-#[cfg(not(feature = "metal"))]
-fn metal() -> Result<candle_core::Device> {
-    Err(not_built("metal"))
-}
-
-#[cfg(not(all(feature = "cuda", feature = "metal")))]
-fn not_built(feature: &str) -> Error {
-    Error::Device(format!(
-        "this build has no {feature} device; build with --features {feature}, or use --device cpu"
-    ))
-}
-
 /// A linear layer: the weight as `[in, out]`.
 #[derive(Clone, Debug)]
-pub struct Linear {
+pub(crate) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
 }
 
 /// A convolution: the bias as `[1, C, 1, 1]`.
 #[derive(Clone, Debug)]
-pub struct Conv2d {
+pub(crate) struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     window: Window,
@@ -105,7 +83,7 @@ pub struct Conv2d {
 
 /// A norm: scale and shift `[C]`, in f32.
 #[derive(Clone, Debug)]
-pub struct Norm {
+pub(crate) struct Norm {
     weight: Tensor,
     bias: Tensor,
     groups: usize,
@@ -114,7 +92,7 @@ pub struct Norm {
 
 /// Keys `[heads, d, tokens]` and values `[heads, tokens, d]`.
 #[derive(Clone, Debug)]
-pub struct KeysValues {
+pub(crate) struct KeysValues {
     keys: Tensor,
     values: Tensor,
 }

@@ -40,11 +40,6 @@ impl<'a, B: Backend> Loader<'a, B> {
         }
     }
 
-    /// Whether there is a tensor of this name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.weights.contains(&format!("{}{name}", self.prefix))
-    }
-
     /// The tensor `name`, which must have this shape.
     ///
     /// # Errors

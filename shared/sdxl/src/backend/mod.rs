@@ -4,11 +4,9 @@
 //! type products are formed and in which order memory is laid out; the networks only say what is computed. Every
 //! value is one sample: batches are loops over samples, so that a picture never depends on its neighbours.
 
-pub mod candle;
-pub mod cpu;
-mod loader;
-
-pub use loader::Loader;
+pub(crate) mod candle;
+pub(crate) mod cpu;
+pub(crate) mod loader;
 
 use crate::Result;
 use turbo_weights::Weight;
@@ -66,7 +64,7 @@ impl Window {
 /// A device may fail anywhere, for example for lack of memory. Shapes that do not fit are the networks' fault, and may
 /// fail or panic.
 #[allow(clippy::missing_errors_doc)] // said above, once
-pub trait Backend: Send + Sync {
+pub trait Backend: Clone + Send + Sync + 'static {
     /// A value on the device. The networks clone what a skip connection keeps; shared storage makes that free.
     type Tensor: Send + Sync + Clone;
     /// `y = W x + b` over the channels of each token.

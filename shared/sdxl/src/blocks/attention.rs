@@ -3,13 +3,14 @@
 //! diffusers: `models/attention.py` (`BasicTransformerBlock`, `FeedForward`), `models/attention_processor.py`.
 
 use crate::Result;
-use crate::backend::{Activation, Backend, Loader};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend};
 
 /// Epsilon of the layer norms in a [`BasicTransformerBlock`].
 const LAYER_NORM_EPS: f32 = 1e-5;
 
 /// Queries from one sequence, keys and values from the same or another; no masks.
-pub struct Attention<B: Backend> {
+pub(crate) struct Attention<B: Backend> {
     to_q: B::Linear,
     to_k: B::Linear,
     to_v: B::Linear,
@@ -23,7 +24,7 @@ impl<B: Backend> Attention<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(
+    pub(crate) fn load(
         loader: &Loader<'_, B>,
         width: usize,
         context: usize,
@@ -42,7 +43,7 @@ impl<B: Backend> Attention<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load_single_head(loader: &Loader<'_, B>, width: usize) -> Result<Self> {
+    pub(crate) fn load_single_head(loader: &Loader<'_, B>, width: usize) -> Result<Self> {
         Ok(Self {
             to_q: loader.linear("to_q", width, width)?,
             to_k: loader.linear("to_k", width, width)?,
@@ -56,7 +57,7 @@ impl<B: Backend> Attention<B> {
     ///
     /// # Errors
     /// The backend's; so for all that follow.
-    pub fn keys_values(&self, b: &B, context: &B::Tensor) -> Result<B::KeysValues> {
+    pub(crate) fn keys_values(&self, b: &B, context: &B::Tensor) -> Result<B::KeysValues> {
         let keys = b.linear(context, &self.to_k, Activation::Identity)?;
         let values = b.linear(context, &self.to_v, Activation::Identity)?;
         b.keys_values(keys, values, self.heads)
@@ -66,7 +67,7 @@ impl<B: Backend> Attention<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward_add(
+    pub(crate) fn forward_add(
         &self,
         b: &B,
         x: &B::Tensor,
@@ -80,7 +81,7 @@ impl<B: Backend> Attention<B> {
 }
 
 /// Self-attention, cross-attention and a GEGLU feed-forward layer, each behind a layer norm and beside a residual.
-pub struct BasicTransformerBlock<B: Backend> {
+pub(crate) struct BasicTransformerBlock<B: Backend> {
     norm1: B::Norm,
     attn1: Attention<B>,
     norm2: B::Norm,
@@ -97,7 +98,7 @@ impl<B: Backend> BasicTransformerBlock<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(
+    pub(crate) fn load(
         loader: &Loader<'_, B>,
         width: usize,
         context: usize,
@@ -118,7 +119,7 @@ impl<B: Backend> BasicTransformerBlock<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<B::KeysValues> {
+    pub(crate) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<B::KeysValues> {
         self.attn2.keys_values(b, prompt)
     }
 
@@ -126,7 +127,7 @@ impl<B: Backend> BasicTransformerBlock<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(&self, b: &B, x: B::Tensor, prompt: &B::KeysValues) -> Result<B::Tensor> {
+    pub(crate) fn forward(&self, b: &B, x: B::Tensor, prompt: &B::KeysValues) -> Result<B::Tensor> {
         let h = b.layer_norm(&x, &self.norm1)?;
         let own = self.attn1.keys_values(b, &h)?;
         let x = self.attn1.forward_add(b, &h, &own, x)?;

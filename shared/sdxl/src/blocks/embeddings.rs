@@ -3,13 +3,14 @@
 //! diffusers: `models/embeddings.py`.
 
 use crate::Result;
-use crate::backend::{Activation, Backend, Loader};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend};
 
 /// Sinusoids of `timestep`: `channels` / 2 of each kind, cosines first where `flip_sin_to_cos`.
 ///
 /// Frequency i is exp(-ln(10000) i / (`channels` / 2 - `freq_shift`)). Angles are rounded to f32 as diffusers rounds
 /// them, since an angle of 999 carries the rounding into the result.
-pub fn get_timestep_embedding(
+pub(crate) fn get_timestep_embedding(
     timestep: f32,
     channels: usize,
     flip_sin_to_cos: bool,
@@ -32,7 +33,7 @@ pub fn get_timestep_embedding(
 }
 
 /// `linear_1`, SiLU, `linear_2`: the UNet's `time_embedding` and `add_embedding`.
-pub struct TimestepEmbedding<B: Backend> {
+pub(crate) struct TimestepEmbedding<B: Backend> {
     linear_1: B::Linear,
     linear_2: B::Linear,
 }
@@ -42,7 +43,7 @@ impl<B: Backend> TimestepEmbedding<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, inputs: usize, outputs: usize) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, inputs: usize, outputs: usize) -> Result<Self> {
         Ok(Self {
             linear_1: loader.linear("linear_1", inputs, outputs)?,
             linear_2: loader.linear("linear_2", outputs, outputs)?,
@@ -53,7 +54,7 @@ impl<B: Backend> TimestepEmbedding<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(&self, b: &B, x: &[f32]) -> Result<B::Tensor> {
+    pub(crate) fn forward(&self, b: &B, x: &[f32]) -> Result<B::Tensor> {
         let x = b.tokens(x, 1, x.len())?;
         let x = b.linear(&x, &self.linear_1, Activation::Silu)?;
         b.linear(&x, &self.linear_2, Activation::Identity)

@@ -1,6 +1,6 @@
 //! What networks are built from.
 
-pub mod attention;
-pub mod embeddings;
-pub mod resnet;
-pub mod transformer_2d;
+pub(crate) mod attention;
+pub(crate) mod embeddings;
+pub(crate) mod resnet;
+pub(crate) mod transformer_2d;

@@ -3,11 +3,12 @@
 //! diffusers: `models/resnet.py`.
 
 use crate::Result;
-use crate::backend::{Activation, Backend, Loader, Window};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend, Window};
 
 /// What a [`ResnetBlock2D`] is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct ResnetConfig {
+pub(crate) struct ResnetConfig {
     /// Channels in.
     pub inputs: usize,
     /// Channels out.
@@ -21,7 +22,7 @@ pub struct ResnetConfig {
 }
 
 /// norm, SiLU, convolution, time embedding; norm, SiLU, convolution; and the input beside it.
-pub struct ResnetBlock2D<B: Backend> {
+pub(crate) struct ResnetBlock2D<B: Backend> {
     norm1: B::Norm,
     conv1: B::Conv2d,
     time_emb_proj: Option<B::Linear>,
@@ -35,7 +36,7 @@ impl<B: Backend> ResnetBlock2D<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: &ResnetConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: &ResnetConfig) -> Result<Self> {
         let &ResnetConfig {
             inputs,
             outputs,
@@ -63,7 +64,12 @@ impl<B: Backend> ResnetBlock2D<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(&self, b: &B, x: B::Tensor, silu_temb: Option<&B::Tensor>) -> Result<B::Tensor> {
+    pub(crate) fn forward(
+        &self,
+        b: &B,
+        x: B::Tensor,
+        silu_temb: Option<&B::Tensor>,
+    ) -> Result<B::Tensor> {
         let temb = match (&self.time_emb_proj, silu_temb) {
             (Some(proj), Some(temb)) => Some(b.linear(temb, proj, Activation::Identity)?),
             _ => None,

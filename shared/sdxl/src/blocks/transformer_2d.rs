@@ -4,14 +4,15 @@
 
 use super::attention::BasicTransformerBlock;
 use crate::Result;
-use crate::backend::{Activation, Backend, Loader};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend};
 
 /// Epsilon of the group norm in front; not the UNet's `norm_eps`.
 const NORM_EPS: f32 = 1e-6;
 
 /// What a [`Transformer2DModel`] is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct TransformerConfig {
+pub(crate) struct TransformerConfig {
     /// Channels in and out.
     pub channels: usize,
     /// Heads of every attention.
@@ -25,7 +26,7 @@ pub struct TransformerConfig {
 }
 
 /// Group norm, linear layer, blocks, linear layer; and the input beside it.
-pub struct Transformer2DModel<B: Backend> {
+pub(crate) struct Transformer2DModel<B: Backend> {
     norm: B::Norm,
     proj_in: B::Linear,
     transformer_blocks: Vec<BasicTransformerBlock<B>>,
@@ -37,7 +38,7 @@ impl<B: Backend> Transformer2DModel<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: &TransformerConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: &TransformerConfig) -> Result<Self> {
         let &TransformerConfig {
             channels,
             heads,
@@ -60,7 +61,7 @@ impl<B: Backend> Transformer2DModel<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<Vec<B::KeysValues>> {
+    pub(crate) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<Vec<B::KeysValues>> {
         self.transformer_blocks
             .iter()
             .map(|block| block.condition(b, prompt))
@@ -71,7 +72,12 @@ impl<B: Backend> Transformer2DModel<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(&self, b: &B, x: B::Tensor, prompt: &[B::KeysValues]) -> Result<B::Tensor> {
+    pub(crate) fn forward(
+        &self,
+        b: &B,
+        x: B::Tensor,
+        prompt: &[B::KeysValues],
+    ) -> Result<B::Tensor> {
         let (height, width) = b.size(&x);
         let h = b.group_norm(&x, &self.norm, Activation::Identity)?;
         let residual = b.map_to_tokens(x)?;

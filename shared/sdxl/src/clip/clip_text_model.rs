@@ -4,7 +4,8 @@
 //! arXiv:2103.00020.
 
 use super::config::CLIPTextConfig;
-use crate::backend::{Activation, Backend, Loader};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend};
 use crate::{Error, Result};
 use turbo_weights::Weight;
 
@@ -133,7 +134,7 @@ fn layers_read(c: &CLIPTextConfig, clip_skip: usize) -> Result<usize> {
 }
 
 /// `CLIPTextModel`, of which SDXL reads hidden states only: the last layer and the final norm are never taken.
-pub struct CLIPTextModel<B: Backend> {
+pub(crate) struct CLIPTextModel<B: Backend> {
     text_model: CLIPTextTransformer<B>,
 }
 
@@ -142,7 +143,7 @@ impl<B: Backend> CLIPTextModel<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: CLIPTextConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: CLIPTextConfig) -> Result<Self> {
         let loader = loader.pp("text_model");
         let last = config.num_hidden_layers - 1;
         loader.ignore(&format!("encoder.layers.{last}."));
@@ -152,7 +153,7 @@ impl<B: Backend> CLIPTextModel<B> {
     }
 
     /// The configuration it was loaded with.
-    pub fn config(&self) -> &CLIPTextConfig {
+    pub(crate) fn config(&self) -> &CLIPTextConfig {
         &self.text_model.config
     }
 
@@ -160,7 +161,7 @@ impl<B: Backend> CLIPTextModel<B> {
     ///
     /// # Errors
     /// An id outside the vocabulary, too many ids or none, a `clip_skip` beyond the first layer; the backend's.
-    pub fn forward(&self, b: &B, ids: &[u32], clip_skip: usize) -> Result<Vec<f32>> {
+    pub(crate) fn forward(&self, b: &B, ids: &[u32], clip_skip: usize) -> Result<Vec<f32>> {
         let layers = layers_read(self.config(), clip_skip)?;
         let x = self.text_model.embed(b, ids)?;
         b.to_host(&self.text_model.run(b, x, 0..layers)?)
@@ -168,7 +169,7 @@ impl<B: Backend> CLIPTextModel<B> {
 }
 
 /// `CLIPTextModelWithProjection`: hidden states, and a projection of the text's end.
-pub struct CLIPTextModelWithProjection<B: Backend> {
+pub(crate) struct CLIPTextModelWithProjection<B: Backend> {
     text_model: CLIPTextTransformer<B>,
     final_layer_norm: B::Norm,
     text_projection: B::Linear,
@@ -179,7 +180,7 @@ impl<B: Backend> CLIPTextModelWithProjection<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: CLIPTextConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: CLIPTextConfig) -> Result<Self> {
         let (width, projection) = (config.hidden_size, config.projection_dim);
         let (layers, eps) = (config.num_hidden_layers, config.layer_norm_eps);
         let text_model = loader.pp("text_model");
@@ -191,7 +192,7 @@ impl<B: Backend> CLIPTextModelWithProjection<B> {
     }
 
     /// The configuration it was loaded with.
-    pub fn config(&self) -> &CLIPTextConfig {
+    pub(crate) fn config(&self) -> &CLIPTextConfig {
         &self.text_model.config
     }
 
@@ -200,7 +201,12 @@ impl<B: Backend> CLIPTextModelWithProjection<B> {
     ///
     /// # Errors
     /// As [`CLIPTextModel::forward`].
-    pub fn forward(&self, b: &B, ids: &[u32], clip_skip: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+    pub(crate) fn forward(
+        &self,
+        b: &B,
+        ids: &[u32],
+        clip_skip: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         let (c, model) = (self.config(), &self.text_model);
         let (read, last) = (layers_read(c, clip_skip)?, c.num_hidden_layers - 1);
         let x = model.embed(b, ids)?;

@@ -5,7 +5,7 @@ use crate::{ConfigFile, Result};
 
 /// `CLIPTextConfig`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CLIPTextConfig {
+pub(crate) struct CLIPTextConfig {
     /// Rows of the token embedding.
     pub vocab_size: usize,
     /// Width of the hidden states.
@@ -34,7 +34,7 @@ impl CLIPTextConfig {
     ///
     /// # Errors
     /// A value that is not supported, with its key.
-    pub fn from_json(c: &ConfigFile<'_>) -> Result<Self> {
+    pub(crate) fn from_json(c: &ConfigFile<'_>) -> Result<Self> {
         let activations = "\"quick_gelu\", \"gelu\"";
         let hidden_act: Option<String> = c.optional("hidden_act", activations)?;
         let config = Self {
@@ -68,7 +68,7 @@ impl CLIPTextConfig {
     ///
     /// Published files say `eos_token_id` 2, which is no end of text; transformers then takes the first of the
     /// largest ids. Otherwise it takes the first `eos_token_id`, or position 0 where there is none.
-    pub fn end_of_text(&self, ids: &[u32]) -> usize {
+    pub(crate) fn end_of_text(&self, ids: &[u32]) -> usize {
         let eos = match self.eos_token_id {
             2 => ids.iter().copied().max().unwrap_or(0),
             id => id,

@@ -36,26 +36,45 @@ pub trait TextEncoders: Send + Sync {
 }
 
 /// CLIP-L and OpenCLIP bigG, or what a checkpoint has in their places.
-pub struct EncoderPair<B: Backend> {
+pub(crate) struct EncoderPair<B: Backend> {
+    backend: B,
     /// The first, of which only hidden states are read.
-    pub text_encoder: CLIPTextModel<B>,
+    text_encoder: CLIPTextModel<B>,
     /// The second, which also gives the pooled vector.
-    pub text_encoder_2: CLIPTextModelWithProjection<B>,
+    text_encoder_2: CLIPTextModelWithProjection<B>,
 }
 
 impl<B: Backend> EncoderPair<B> {
-    /// Encodes one prompt: hidden states of both, side by side, and the pooled vector.
-    ///
-    /// # Errors
-    /// Different numbers of ids; as [`CLIPTextModel::forward`]; NaN in the result.
-    pub fn encode(
-        &self,
-        b: &B,
-        ids_1: &[u32],
-        ids_2: &[u32],
-        clip_skip: usize,
-    ) -> Result<TextEmbeddings> {
-        let tokens = ids_1.len();
+    /// Puts both side by side.
+    pub(crate) fn new(
+        backend: B,
+        text_encoder: CLIPTextModel<B>,
+        text_encoder_2: CLIPTextModelWithProjection<B>,
+    ) -> Self {
+        Self {
+            backend,
+            text_encoder,
+            text_encoder_2,
+        }
+    }
+}
+
+impl<B: Backend> TextEncoders for EncoderPair<B> {
+    fn max_tokens(&self) -> usize {
+        let (one, two) = (self.text_encoder.config(), self.text_encoder_2.config());
+        one.max_position_embeddings.min(two.max_position_embeddings)
+    }
+
+    fn width(&self) -> usize {
+        self.text_encoder.config().hidden_size + self.text_encoder_2.config().hidden_size
+    }
+
+    fn pooled_width(&self) -> usize {
+        self.text_encoder_2.config().projection_dim
+    }
+
+    fn encode(&self, ids_1: &[u32], ids_2: &[u32], clip_skip: usize) -> Result<TextEmbeddings> {
+        let (b, tokens) = (&self.backend, ids_1.len());
         if ids_2.len() != tokens {
             let expected = format!("{tokens} ids, as many as the first has");
             return Err(Error::argument(
@@ -64,8 +83,11 @@ impl<B: Backend> EncoderPair<B> {
                 ids_2.len(),
             ));
         }
-        let first = self.text_encoder.forward(b, ids_1, clip_skip)?;
-        let (second, pooled) = self.text_encoder_2.forward(b, ids_2, clip_skip)?;
+        let (first, second, pooled) = b.run(|| {
+            let first = self.text_encoder.forward(b, ids_1, clip_skip)?;
+            let (second, pooled) = self.text_encoder_2.forward(b, ids_2, clip_skip)?;
+            Ok::<_, Error>((first, second, pooled))
+        })?;
         let rows = |x: &[f32]| x.len() / tokens;
         let prompt_embeds: Vec<f32> = first
             .chunks_exact(rows(&first))

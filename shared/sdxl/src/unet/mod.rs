@@ -1,10 +1,12 @@
 //! The denoising network.
 
 mod config;
-pub mod unet_2d_blocks;
+mod unet_2d_blocks;
 mod unet_2d_condition;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::UNet2DConditionConfig;
-pub use unet_2d_condition::{
-    AddedConditions, ConditionedUNet, Conditioning, UNet, UNet2DConditionModel, Watch,
-};
+pub(crate) use unet_2d_condition::UNet2DConditionModel;
+pub use unet_2d_condition::{AddedConditions, ConditionedUNet, UNet};

@@ -4,19 +4,20 @@
 //! and `UpBlock2D` likewise; here one type stands for both, with an empty list.
 
 use crate::Result;
-use crate::backend::{Backend, Loader, Window};
+use crate::backend::loader::Loader;
+use crate::backend::{Backend, Window};
 use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
 use crate::blocks::transformer_2d::{Transformer2DModel, TransformerConfig};
 
 /// What a prompt is to one block: for each of its attentions, keys and values of each layer.
-pub type BlockPrompt<B> = Vec<Vec<<B as Backend>::KeysValues>>;
+pub(super) type BlockPrompt<B> = Vec<Vec<<B as Backend>::KeysValues>>;
 
 /// Kernel size of down- and upsamplers.
 const SAMPLER: usize = 3;
 
 /// What the resnets and attentions of a block have in common.
 #[derive(Clone, Copy, Debug)]
-pub struct BlockConfig {
+pub(super) struct BlockConfig {
     /// Width of the time embedding.
     pub temb: usize,
     /// Groups of every group norm.
@@ -72,7 +73,7 @@ fn condition<B: Backend>(
 }
 
 /// `DownBlock2D` and `CrossAttnDownBlock2D`: resnets, each followed by its attention, then a stride-2 convolution.
-pub struct DownBlock<B: Backend> {
+pub(super) struct DownBlock<B: Backend> {
     resnets: Vec<ResnetBlock2D<B>>,
     attentions: Vec<Transformer2DModel<B>>,
     downsampler: Option<B::Conv2d>,
@@ -83,7 +84,7 @@ impl<B: Backend> DownBlock<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(
+    pub(super) fn load(
         loader: &Loader<'_, B>,
         config: &BlockConfig,
         inputs: usize,
@@ -114,7 +115,7 @@ impl<B: Backend> DownBlock<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
+    pub(super) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
         condition(&self.attentions, b, prompt)
     }
 
@@ -122,7 +123,7 @@ impl<B: Backend> DownBlock<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         b: &B,
         mut x: B::Tensor,
@@ -146,7 +147,7 @@ impl<B: Backend> DownBlock<B> {
 }
 
 /// `UNetMidBlock2DCrossAttn`: resnet, attention, resnet.
-pub struct UNetMidBlock2DCrossAttn<B: Backend> {
+pub(super) struct UNetMidBlock2DCrossAttn<B: Backend> {
     resnets: [ResnetBlock2D<B>; 2],
     attentions: Vec<Transformer2DModel<B>>,
 }
@@ -156,7 +157,11 @@ impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: &BlockConfig, channels: usize) -> Result<Self> {
+    pub(super) fn load(
+        loader: &Loader<'_, B>,
+        config: &BlockConfig,
+        channels: usize,
+    ) -> Result<Self> {
         let resnets = loader.pp("resnets");
         Ok(Self {
             resnets: [
@@ -171,7 +176,7 @@ impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
+    pub(super) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
         condition(&self.attentions, b, prompt)
     }
 
@@ -179,7 +184,7 @@ impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         b: &B,
         x: B::Tensor,
@@ -195,7 +200,7 @@ impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
 }
 
 /// `UpBlock2D` and `CrossAttnUpBlock2D`: resnets that also take a skip each, then nearest neighbour and a convolution.
-pub struct UpBlock<B: Backend> {
+pub(super) struct UpBlock<B: Backend> {
     resnets: Vec<ResnetBlock2D<B>>,
     attentions: Vec<Transformer2DModel<B>>,
     upsampler: Option<B::Conv2d>,
@@ -207,7 +212,7 @@ impl<B: Backend> UpBlock<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(
+    pub(super) fn load(
         loader: &Loader<'_, B>,
         config: &BlockConfig,
         inputs: usize,
@@ -237,7 +242,7 @@ impl<B: Backend> UpBlock<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
+    pub(super) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
         condition(&self.attentions, b, prompt)
     }
 
@@ -249,7 +254,7 @@ impl<B: Backend> UpBlock<B> {
     ///
     /// # Panics
     /// If there are fewer skips.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         b: &B,
         mut x: B::Tensor,

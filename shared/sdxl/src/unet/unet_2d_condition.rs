@@ -7,13 +7,15 @@ use super::config::UNet2DConditionConfig;
 use super::unet_2d_blocks::{
     BlockConfig, BlockPrompt, DownBlock, UNetMidBlock2DCrossAttn, UpBlock,
 };
-use crate::backend::{Activation, Backend, Loader, Window};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend, Window};
 use crate::blocks::embeddings::{TimestepEmbedding, get_timestep_embedding};
 use crate::blocks::transformer_2d::TransformerConfig;
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
+use std::sync::Arc;
 
-/// What a prompt and the sizes tell the network, once for all steps.
+/// All that the output depends on beside the sample and the timestep, the same at all steps.
 #[derive(Clone, Copy, Debug)]
 pub struct AddedConditions<'a> {
     /// `[tokens, cross_attention_dim]`.
@@ -24,43 +26,41 @@ pub struct AddedConditions<'a> {
     pub pooled_prompt_embeds: &'a [f32],
     /// original height, original width, crop top, crop left, target height, target width, in pixels.
     pub time_ids: [f32; 6],
+    /// Height and width of every sample, in latent pixels.
+    pub size: [usize; 2],
+    /// `[in_channels - out_channels, height, width]`: what the network sees of a picture beside the sample, as it is,
+    /// whatever the step's sigma. An inpainting network's nine channels are four of the sample, the mask, and four of the
+    /// masked picture's latents in UNet scale. Empty where both numbers of channels are equal.
+    pub image: &'a [f32],
 }
 
 /// The denoising network.
 pub trait UNet: Send + Sync {
     /// Its configuration: default size (`sample_size`), channels and widths.
     fn config(&self) -> &UNet2DConditionConfig;
-    /// Computes all that depends on the prompt alone.
+    /// Computes all that depends on the conditions alone. What it gives keeps the network open.
     ///
     /// # Errors
-    /// Widths that differ from the configuration's.
-    fn condition<'a>(
-        &'a self,
-        conditions: &AddedConditions<'_>,
-    ) -> Result<Box<dyn ConditionedUNet + 'a>>;
+    /// Sizes that differ from the configuration's.
+    fn condition(&self, conditions: &AddedConditions<'_>) -> Result<Box<dyn ConditionedUNet>>;
 }
 
-/// The denoising network with a prompt.
+/// The denoising network with its conditions.
 pub trait ConditionedUNet {
-    /// The network's output for `sample` `[in_channels, height, width]`, in latent pixels, **already scaled** by
+    /// The network's output for `sample` `[out_channels, height, width]`, in latent pixels, **already scaled** by
     /// 1/sqrt(sigma^2 + 1). `timestep` is 0 to 999 and need not be whole. Returns `[out_channels, height, width]`.
     ///
     /// # Errors
     /// A sample of the wrong size, or NaN in the result.
-    fn predict(
-        &self,
-        sample: &[f32],
-        height: usize,
-        width: usize,
-        timestep: f32,
-    ) -> Result<Vec<f32>>;
+    fn predict(&self, sample: &[f32], timestep: f32) -> Result<Vec<f32>>;
 }
 
 /// Called with the output of each part, under diffusers' name for it.
-pub type Watch<'a, B> = &'a mut dyn FnMut(&str, &<B as Backend>::Tensor) -> Result<()>;
+type Watch<'a, B> = &'a mut dyn FnMut(&str, &<B as Backend>::Tensor) -> Result<()>;
 
 /// `UNet2DConditionModel` with text and size conditioning.
 pub struct UNet2DConditionModel<B: Backend> {
+    backend: B,
     config: UNet2DConditionConfig,
     conv_in: B::Conv2d,
     time_embedding: TimestepEmbedding<B>,
@@ -72,8 +72,10 @@ pub struct UNet2DConditionModel<B: Backend> {
     conv_out: B::Conv2d,
 }
 
-/// What depends on the prompt and the sizes alone, kept over the steps.
-pub struct Conditioning<B: Backend> {
+/// What depends on [`AddedConditions`] alone, kept over the steps.
+pub(super) struct Conditioning<B: Backend> {
+    size: [usize; 2],
+    image: Vec<f32>,
     add_embedding: B::Tensor,
     down_blocks: Vec<BlockPrompt<B>>,
     mid_block: BlockPrompt<B>,
@@ -134,6 +136,7 @@ impl<B: Backend> UNet2DConditionModel<B> {
         let (added, groups) = (c.projection_class_embeddings_input_dim, c.norm_num_groups);
         let same = Window::same(3);
         Ok(Self {
+            backend: loader.backend.clone(),
             conv_in: loader.conv2d("conv_in", c.in_channels, first, 3, same)?,
             time_embedding: TimestepEmbedding::load(&loader.pp("time_embedding"), first, temb)?,
             add_embedding: TimestepEmbedding::load(&loader.pp("add_embedding"), added, temb)?,
@@ -146,17 +149,9 @@ impl<B: Backend> UNet2DConditionModel<B> {
         })
     }
 
-    /// The configuration it was loaded with.
-    pub fn config(&self) -> &UNet2DConditionConfig {
-        &self.config
-    }
-
     /// Keys and values of every cross-attention, and the embedding of pooled vector and sizes.
-    ///
-    /// # Errors
-    /// Sizes that are not the configuration's; the backend's.
-    pub fn condition(&self, b: &B, added: &AddedConditions<'_>) -> Result<Conditioning<B>> {
-        let c = &self.config;
+    pub(super) fn condition(&self, added: &AddedConditions<'_>) -> Result<Conditioning<B>> {
+        let (b, c) = (&self.backend, &self.config);
         if added.tokens == 0 {
             return Err(Error::argument("prompt_embeds", "at least one token", 0));
         }
@@ -164,6 +159,17 @@ impl<B: Backend> UNet2DConditionModel<B> {
         expect_len("prompt_embeds", added.prompt_embeds, &shape)?;
         let pooled = added.pooled_prompt_embeds;
         expect_len("pooled_prompt_embeds", pooled, &[c.pooled_dim()])?;
+        let [height, width] = added.size;
+        if height == 0 || width == 0 {
+            let found = format!("{height} x {width}");
+            return Err(Error::argument(
+                "sample",
+                "at least one latent pixel",
+                found,
+            ));
+        }
+        let shape = [c.in_channels - c.out_channels, height, width];
+        expect_len("the picture beside the sample", added.image, &shape)?;
 
         // `text_time`: the pooled vector, then each size as sinusoids.
         let mut vector = pooled.to_vec();
@@ -172,6 +178,8 @@ impl<B: Backend> UNet2DConditionModel<B> {
         }
         let prompt = b.tokens(added.prompt_embeds, added.tokens, c.cross_attention_dim)?;
         Ok(Conditioning {
+            size: added.size,
+            image: added.image.to_vec(),
             add_embedding: self.add_embedding.forward(b, &vector)?,
             down_blocks: self
                 .down_blocks
@@ -192,58 +200,18 @@ impl<B: Backend> UNet2DConditionModel<B> {
         get_timestep_embedding(value, channels, c.flip_sin_to_cos, c.freq_shift)
     }
 
-    /// The output for `sample` `[in_channels, height, width]`, already scaled by 1/sqrt(sigma^2 + 1).
-    /// `timestep` need not be whole. Returns `[out_channels, height, width]`.
-    ///
-    /// # Errors
-    /// A sample of another size; NaN in the result; the backend's.
-    pub fn forward(
+    /// The output for `sample`, as [`ConditionedUNet::predict`]; `watch` sees what `time_embedding`, `add_embedding`,
+    /// `conv_in` and each block give, under diffusers' names.
+    pub(super) fn forward(
         &self,
-        b: &B,
         sample: &[f32],
-        height: usize,
-        width: usize,
-        timestep: f32,
-        conditioning: &Conditioning<B>,
-    ) -> Result<Vec<f32>> {
-        let mut nobody = |_: &str, _: &B::Tensor| Ok(());
-        self.forward_watched(
-            b,
-            sample,
-            height,
-            width,
-            timestep,
-            conditioning,
-            &mut nobody,
-        )
-    }
-
-    /// As [`UNet2DConditionModel::forward`]; `watch` sees what `time_embedding`, `add_embedding`, `conv_in` and each
-    /// block give.
-    ///
-    /// # Errors
-    /// As [`UNet2DConditionModel::forward`], and `watch`'s.
-    #[allow(clippy::too_many_arguments)] // forward's six, and who watches
-    pub fn forward_watched(
-        &self,
-        b: &B,
-        sample: &[f32],
-        height: usize,
-        width: usize,
         timestep: f32,
         conditioning: &Conditioning<B>,
         watch: Watch<'_, B>,
     ) -> Result<Vec<f32>> {
-        let c = &self.config;
-        if height == 0 || width == 0 {
-            let found = format!("{height} x {width}");
-            return Err(Error::argument(
-                "sample",
-                "at least one latent pixel",
-                found,
-            ));
-        }
-        expect_len("sample", sample, &[c.in_channels, height, width])?;
+        let (b, c) = (&self.backend, &self.config);
+        let [height, width] = conditioning.size;
+        expect_len("sample", sample, &[c.out_channels, height, width])?;
 
         let t = self.sinusoids(timestep, c.block_out_channels[0]);
         let emb = self.time_embedding.forward(b, &t)?;
@@ -252,7 +220,12 @@ impl<B: Backend> UNet2DConditionModel<B> {
         let emb = b.add(emb, &conditioning.add_embedding)?;
         let silu_emb = b.activate(emb, Activation::Silu)?; // every resnet begins with it
 
-        let x = b.map(sample, c.in_channels, height, width)?;
+        let x = if conditioning.image.is_empty() {
+            b.map(sample, c.in_channels, height, width)?
+        } else {
+            let sample = [sample, &conditioning.image].concat();
+            b.map(&sample, c.in_channels, height, width)?
+        };
         let mut x = b.conv2d(&x, &self.conv_in, None, None)?;
         watch("conv_in", &x)?;
         let mut skips = vec![x.clone()];
@@ -283,5 +256,36 @@ impl<B: Backend> UNet2DConditionModel<B> {
         let output = b.to_host(&x)?;
         expect_finite("the UNet's output", &output)?;
         Ok(output)
+    }
+}
+
+/// What is conditioned holds the network, so that it may outlive who opened it.
+impl<B: Backend> UNet for Arc<UNet2DConditionModel<B>> {
+    fn config(&self) -> &UNet2DConditionConfig {
+        &self.config
+    }
+
+    fn condition(&self, conditions: &AddedConditions<'_>) -> Result<Box<dyn ConditionedUNet>> {
+        let conditioning = self
+            .backend
+            .run(|| UNet2DConditionModel::condition(self, conditions))?;
+        Ok(Box::new(Conditioned {
+            unet: self.clone(),
+            conditioning,
+        }))
+    }
+}
+
+/// A UNet and what it made of its conditions.
+struct Conditioned<B: Backend> {
+    unet: Arc<UNet2DConditionModel<B>>,
+    conditioning: Conditioning<B>,
+}
+
+impl<B: Backend> ConditionedUNet for Conditioned<B> {
+    fn predict(&self, sample: &[f32], timestep: f32) -> Result<Vec<f32>> {
+        let Self { unet, conditioning } = self;
+        unet.backend
+            .run(|| unet.forward(sample, timestep, conditioning, &mut |_, _| Ok(())))
     }
 }

@@ -46,9 +46,11 @@ pub trait VaeEncoder: Send + Sync {
     fn latent_shape(&self) -> LatentShape;
     /// Encodes an image `[3, height, width]`, -1 to 1, sides divisible by `scale_factor`.
     ///
+    /// With `tile`, large pictures are encoded in overlapping tiles, as [`VaeDecoder::decode`] decodes them.
+    ///
     /// # Errors
     /// An image of the wrong size, or NaN in the result.
-    fn encode(&self, image: &[f32], height: usize, width: usize) -> Result<Encoded>;
+    fn encode(&self, image: &[f32], height: usize, width: usize, tile: bool) -> Result<Encoded>;
 }
 
 /// Checks an image's length, and that its sides are multiples of `factor`.

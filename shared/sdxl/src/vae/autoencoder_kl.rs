@@ -3,16 +3,20 @@
 //! diffusers: `models/autoencoders/autoencoder_kl.py`. A program needs one half only, and the other's weights are then
 //! never touched; so `AutoencoderKL` is two types here.
 
-use super::autoencoder::{DiagonalGaussianDistribution, expect_image};
+use super::autoencoder::{
+    DiagonalGaussianDistribution, Encoded, LatentShape, VaeDecoder, VaeEncoder, expect_image,
+};
 use super::autoencoder_kl_config::AutoencoderKLConfig;
-use super::tiling;
+use super::tiling::{self, Map};
 use super::vae::{Decoder, Encoder};
-use crate::backend::{Backend, Loader, Window};
+use crate::backend::loader::Loader;
+use crate::backend::{Backend, Window};
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
 
 /// Latents to pictures.
-pub struct AutoencoderKLDecoder<B: Backend> {
+pub(crate) struct AutoencoderKLDecoder<B: Backend> {
+    backend: B,
     config: AutoencoderKLConfig,
     post_quant_conv: Option<B::Conv2d>,
     decoder: Decoder<B>,
@@ -23,11 +27,12 @@ impl<B: Backend> AutoencoderKLDecoder<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: AutoencoderKLConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: AutoencoderKLConfig) -> Result<Self> {
         loader.ignore("encoder.");
         loader.ignore("quant_conv.");
         let n = config.latent_channels;
         Ok(Self {
+            backend: loader.backend.clone(),
             post_quant_conv: config
                 .use_post_quant_conv
                 .then(|| loader.conv2d("post_quant_conv", n, n, 1, Window::same(1)))
@@ -35,50 +40,6 @@ impl<B: Backend> AutoencoderKLDecoder<B> {
             decoder: Decoder::load(&loader.pp("decoder"), &config)?,
             config,
         })
-    }
-
-    /// The configuration it was loaded with.
-    pub fn config(&self) -> &AutoencoderKLConfig {
-        &self.config
-    }
-
-    /// The image `[out_channels, 8 height, 8 width]` for latents `[latent_channels, height, width]` in UNet scale:
-    /// they are divided by `scaling_factor` here. Not clamped.
-    ///
-    /// # Errors
-    /// Latents of another size; NaN in the result; the backend's.
-    pub fn decode(&self, b: &B, latents: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
-        let image = self.decode_tile(b, &self.unscaled(latents, height, width)?, height, width)?;
-        expect_finite("the decoded image", &image)?;
-        Ok(image)
-    }
-
-    /// As [`AutoencoderKLDecoder::decode`], in overlapping tiles of `sample_size` pixels where a side is larger.
-    ///
-    /// # Errors
-    /// As [`AutoencoderKLDecoder::decode`].
-    pub fn tiled_decode(
-        &self,
-        b: &B,
-        latents: &[f32],
-        height: usize,
-        width: usize,
-    ) -> Result<Vec<f32>> {
-        let c = &self.config;
-        let tile = c.tile_latent_min_size();
-        if height.max(width) <= tile {
-            return self.decode(b, latents, height, width);
-        }
-        let map = tiling::Map {
-            values: &self.unscaled(latents, height, width)?,
-            channels: c.latent_channels,
-            height,
-            width,
-        };
-        let decode = |z: &[f32], height, width| self.decode_tile(b, z, height, width);
-        let image = tiling::decode(&map, tile, c.scale_factor(), c.out_channels, decode)?;
-        expect_finite("the decoded image", &image)?;
-        Ok(image)
     }
 
     fn unscaled(&self, latents: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
@@ -98,7 +59,10 @@ impl<B: Backend> AutoencoderKLDecoder<B> {
             .collect())
     }
 
-    fn decode_tile(&self, b: &B, z: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+    /// The image `[out_channels, 8 height, 8 width]` for latents `[latent_channels, height, width]` in the autoencoder's
+    /// own scale.
+    fn decode_tile(&self, z: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+        let b = &self.backend;
         let mut x = b.map(z, self.config.latent_channels, height, width)?;
         if let Some(conv) = &self.post_quant_conv {
             x = b.conv2d(&x, conv, None, None)?;
@@ -107,8 +71,36 @@ impl<B: Backend> AutoencoderKLDecoder<B> {
     }
 }
 
+impl<B: Backend> VaeDecoder for AutoencoderKLDecoder<B> {
+    fn latent_shape(&self) -> LatentShape {
+        self.config.latent_shape()
+    }
+
+    fn decode(&self, latents: &[f32], height: usize, width: usize, tile: bool) -> Result<Vec<f32>> {
+        let c = &self.config;
+        let z = self.unscaled(latents, height, width)?;
+        let (side, factor) = (c.tile_latent_min_size(), c.scale_factor());
+        let image = self.backend.run(|| {
+            if !tile || height.max(width) <= side {
+                return self.decode_tile(&z, height, width);
+            }
+            let map = Map {
+                values: &z,
+                channels: c.latent_channels,
+                height,
+                width,
+            };
+            let decode = |z: &[f32], height, width| self.decode_tile(z, height, width);
+            tiling::blended(&map, side, side * factor, c.out_channels, decode)
+        })?;
+        expect_finite("the decoded image", &image)?;
+        Ok(image)
+    }
+}
+
 /// Pictures to a distribution of latents.
-pub struct AutoencoderKLEncoder<B: Backend> {
+pub(crate) struct AutoencoderKLEncoder<B: Backend> {
+    backend: B,
     config: AutoencoderKLConfig,
     encoder: Encoder<B>,
     quant_conv: Option<B::Conv2d>,
@@ -119,11 +111,12 @@ impl<B: Backend> AutoencoderKLEncoder<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: AutoencoderKLConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: AutoencoderKLConfig) -> Result<Self> {
         loader.ignore("decoder.");
         loader.ignore("post_quant_conv.");
         let n = 2 * config.latent_channels;
         Ok(Self {
+            backend: loader.backend.clone(),
             encoder: Encoder::load(&loader.pp("encoder"), &config)?,
             quant_conv: config
                 .use_quant_conv
@@ -133,41 +126,50 @@ impl<B: Backend> AutoencoderKLEncoder<B> {
         })
     }
 
-    /// The configuration it was loaded with.
-    pub fn config(&self) -> &AutoencoderKLConfig {
-        &self.config
-    }
-
-    /// The distribution for an image `[in_channels, height, width]`, -1 to 1, sides divisible by 8.
-    ///
-    /// # Errors
-    /// An image of another size; NaN in the result; the backend's.
-    pub fn encode(
-        &self,
-        b: &B,
-        image: &[f32],
-        height: usize,
-        width: usize,
-    ) -> Result<DiagonalGaussianDistribution> {
-        let c = &self.config;
-        let factor = c.scale_factor();
-        expect_image(image, c.in_channels, height, width, factor)?;
-        let x = b.map(image, c.in_channels, height, width)?;
+    /// Mean and logarithm of the variance, side by side: `[2 latent_channels, height / 8, width / 8]`.
+    fn encode_tile(&self, image: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+        let b = &self.backend;
+        let x = b.map(image, self.config.in_channels, height, width)?;
         let mut moments = self.encoder.forward(b, &x)?;
         if let Some(conv) = &self.quant_conv {
             moments = b.conv2d(&moments, conv, None, None)?;
         }
-        let mut mean = b.to_host(&moments)?;
+        b.to_host(&moments)
+    }
+}
+
+impl<B: Backend> VaeEncoder for AutoencoderKLEncoder<B> {
+    fn latent_shape(&self) -> LatentShape {
+        self.config.latent_shape()
+    }
+
+    fn encode(&self, image: &[f32], height: usize, width: usize, tile: bool) -> Result<Encoded> {
+        let c = &self.config;
+        let (side, factor) = (c.tile_latent_min_size(), c.scale_factor());
+        expect_image(image, c.in_channels, height, width, factor)?;
+        let mut mean = self.backend.run(|| {
+            if !tile || height.max(width) <= side * factor {
+                return self.encode_tile(image, height, width);
+            }
+            let map = Map {
+                values: image,
+                channels: c.in_channels,
+                height,
+                width,
+            };
+            let encode = |x: &[f32], height, width| self.encode_tile(x, height, width);
+            tiling::blended(&map, side * factor, side, 2 * c.latent_channels, encode)
+        })?;
         expect_finite("the encoded picture", &mean)?;
         let mut logvar = mean.split_off(mean.len() / 2);
         for x in &mut logvar {
             *x = x.clamp(-30., 20.);
         }
-        Ok(DiagonalGaussianDistribution {
+        Ok(Encoded::Posterior(DiagonalGaussianDistribution {
             mean,
             logvar,
             scaling_factor: c.scaling_factor,
             shift_factor: c.shift_factor,
-        })
+        }))
     }
 }

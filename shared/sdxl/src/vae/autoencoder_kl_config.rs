@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// `AutoencoderKL`'s configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AutoencoderKLConfig {
+pub(crate) struct AutoencoderKLConfig {
     /// Channels of the picture that is encoded.
     pub in_channels: usize,
     /// Channels of the picture that is decoded.
@@ -38,7 +38,7 @@ impl AutoencoderKLConfig {
     ///
     /// # Errors
     /// A value that is not supported, with its key.
-    pub fn from_json(c: &ConfigFile<'_>) -> Result<Self> {
+    pub(crate) fn from_json(c: &ConfigFile<'_>) -> Result<Self> {
         c.only("act_fn", &[json!("silu")])?;
         c.only("latents_mean", &[])?;
         c.only("latents_std", &[])?;
@@ -86,17 +86,17 @@ impl AutoencoderKLConfig {
     }
 
     /// Sides of a tile in latent pixels: `sample_size`, in a multiple of 4 so that a quarter is whole.
-    pub fn tile_latent_min_size(&self) -> usize {
+    pub(crate) fn tile_latent_min_size(&self) -> usize {
         (self.sample_size / self.scale_factor() / 4 * 4).max(4)
     }
 
     /// Pixels to a latent pixel, in each direction.
-    pub fn scale_factor(&self) -> usize {
+    pub(crate) fn scale_factor(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)
     }
 
     /// What its latents look like.
-    pub fn latent_shape(&self) -> LatentShape {
+    pub(crate) fn latent_shape(&self) -> LatentShape {
         LatentShape {
             channels: self.latent_channels,
             scale_factor: self.scale_factor(),

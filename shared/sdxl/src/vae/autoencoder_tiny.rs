@@ -3,9 +3,10 @@
 //! diffusers: `models/autoencoders/autoencoder_tiny.py`, `EncoderTiny` and `DecoderTiny` in `vae.py`;
 //! <https://github.com/madebyollin/taesd>.
 
-use super::autoencoder::expect_image;
+use super::autoencoder::{Encoded, LatentShape, VaeDecoder, VaeEncoder, expect_image};
 use super::autoencoder_tiny_config::AutoencoderTinyConfig;
-use crate::backend::{Activation, Backend, Loader, Window};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend, Window};
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
 
@@ -57,8 +58,13 @@ impl<B: Backend> Layer<B> {
     }
 }
 
+fn forward<B: Backend>(b: &B, layers: &[Layer<B>], x: B::Tensor) -> Result<B::Tensor> {
+    layers.iter().try_fold(x, |x, layer| layer.forward(b, x))
+}
+
 /// Latents to pictures.
-pub struct AutoencoderTinyDecoder<B: Backend> {
+pub(crate) struct AutoencoderTinyDecoder<B: Backend> {
+    backend: B,
     config: AutoencoderTinyConfig,
     layers: Vec<Layer<B>>,
 }
@@ -68,7 +74,7 @@ impl<B: Backend> AutoencoderTinyDecoder<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: AutoencoderTinyConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: AutoencoderTinyConfig) -> Result<Self> {
         loader.ignore("encoder.");
         let c = &config;
         let (channels, same) = (&c.decoder_block_out_channels, Window::same(K));
@@ -97,20 +103,21 @@ impl<B: Backend> AutoencoderTinyDecoder<B> {
             };
             layers.push(Layer::Conv(conv));
         }
-        Ok(Self { config, layers })
+        Ok(Self {
+            backend: loader.backend.clone(),
+            config,
+            layers,
+        })
+    }
+}
+
+impl<B: Backend> VaeDecoder for AutoencoderTinyDecoder<B> {
+    fn latent_shape(&self) -> LatentShape {
+        self.config.latent_shape()
     }
 
-    /// The configuration it was loaded with.
-    pub fn config(&self) -> &AutoencoderTinyConfig {
-        &self.config
-    }
-
-    /// The image `[out_channels, 8 height, 8 width]` for latents `[latent_channels, height, width]` in UNet scale,
-    /// about -1 to 1, not clamped.
-    ///
-    /// # Errors
-    /// Latents of another size; NaN in the result; the backend's.
-    pub fn decode(&self, b: &B, latents: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+    /// About -1 to 1. Not tiled.
+    fn decode(&self, latents: &[f32], height: usize, width: usize, _: bool) -> Result<Vec<f32>> {
         let c = &self.config;
         if height == 0 || width == 0 {
             let found = format!("{height} x {width}");
@@ -122,12 +129,11 @@ impl<B: Backend> AutoencoderTinyDecoder<B> {
         }
         expect_len("latents", latents, &[c.latent_channels, height, width])?;
         let z: Vec<f32> = latents.iter().map(|x| x / c.scaling_factor).collect();
-        let x = b.soft_clamp(b.map(&z, c.latent_channels, height, width)?)?;
-        let x = self
-            .layers
-            .iter()
-            .try_fold(x, |x, layer| layer.forward(b, x))?;
-        let mut image = b.to_host(&x)?;
+        let b = &self.backend;
+        let mut image = b.run(|| {
+            let x = b.soft_clamp(b.map(&z, c.latent_channels, height, width)?)?;
+            b.to_host(&forward(b, &self.layers, x)?)
+        })?;
         for x in &mut image {
             *x = *x * 2. - 1.;
         }
@@ -137,7 +143,8 @@ impl<B: Backend> AutoencoderTinyDecoder<B> {
 }
 
 /// Pictures to latents.
-pub struct AutoencoderTinyEncoder<B: Backend> {
+pub(crate) struct AutoencoderTinyEncoder<B: Backend> {
+    backend: B,
     config: AutoencoderTinyConfig,
     layers: Vec<Layer<B>>,
 }
@@ -147,7 +154,7 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, config: AutoencoderTinyConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: AutoencoderTinyConfig) -> Result<Self> {
         loader.ignore("decoder.");
         let c = &config;
         let half = Window {
@@ -189,32 +196,31 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
             Window::same(K),
         )?;
         layers.push(Layer::Conv(conv));
-        Ok(Self { config, layers })
+        Ok(Self {
+            backend: loader.backend.clone(),
+            config,
+            layers,
+        })
+    }
+}
+
+impl<B: Backend> VaeEncoder for AutoencoderTinyEncoder<B> {
+    fn latent_shape(&self) -> LatentShape {
+        self.config.latent_shape()
     }
 
-    /// The configuration it was loaded with.
-    pub fn config(&self) -> &AutoencoderTinyConfig {
-        &self.config
-    }
-
-    /// Latents in UNet scale for an image `[in_channels, height, width]`, -1 to 1, sides divisible by 8.
-    ///
-    /// # Errors
-    /// An image of another size; NaN in the result; the backend's.
-    pub fn encode(&self, b: &B, image: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
-        let c = &self.config;
+    fn encode(&self, image: &[f32], height: usize, width: usize, _: bool) -> Result<Encoded> {
+        let (b, c) = (&self.backend, &self.config);
         expect_image(image, c.in_channels, height, width, c.scale_factor())?;
         let image: Vec<f32> = image.iter().map(|x| (x + 1.) / 2.).collect();
-        let x = b.map(&image, c.in_channels, height, width)?;
-        let x = self
-            .layers
-            .iter()
-            .try_fold(x, |x, layer| layer.forward(b, x))?;
-        let mut latents = b.to_host(&x)?;
+        let mut latents = b.run(|| {
+            let x = b.map(&image, c.in_channels, height, width)?;
+            b.to_host(&forward(b, &self.layers, x)?)
+        })?;
         for x in &mut latents {
             *x *= c.scaling_factor;
         }
         expect_finite("the encoded picture", &latents)?;
-        Ok(latents)
+        Ok(Encoded::Latents(latents))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// `AutoencoderTiny`'s configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AutoencoderTinyConfig {
+pub(crate) struct AutoencoderTinyConfig {
     /// Channels of the picture that is encoded.
     pub in_channels: usize,
     /// Channels of the picture that is decoded.
@@ -29,7 +29,7 @@ pub struct AutoencoderTinyConfig {
 
 impl AutoencoderTinyConfig {
     /// TAESDXL's own, and diffusers' defaults.
-    pub fn taesdxl() -> Self {
+    pub(crate) fn taesdxl() -> Self {
         Self {
             in_channels: 3,
             out_channels: 3,
@@ -47,7 +47,7 @@ impl AutoencoderTinyConfig {
     ///
     /// # Errors
     /// A value that is not supported, with its key.
-    pub fn from_json(c: &ConfigFile<'_>) -> Result<Self> {
+    pub(crate) fn from_json(c: &ConfigFile<'_>) -> Result<Self> {
         c.only("act_fn", &[json!("relu")])?;
         c.only("upsample_fn", &[json!("nearest")])?;
         c.only("upsampling_scaling_factor", &[json!(2)])?;
@@ -111,12 +111,12 @@ impl AutoencoderTinyConfig {
     }
 
     /// Pixels to a latent pixel, in each direction.
-    pub fn scale_factor(&self) -> usize {
+    pub(crate) fn scale_factor(&self) -> usize {
         1 << (self.num_decoder_blocks.len() - 1)
     }
 
     /// What its latents look like.
-    pub fn latent_shape(&self) -> LatentShape {
+    pub(crate) fn latent_shape(&self) -> LatentShape {
         LatentShape {
             channels: self.latent_channels,
             scale_factor: self.scale_factor(),

@@ -7,10 +7,10 @@ mod autoencoder_tiny;
 mod autoencoder_tiny_config;
 mod tiling;
 #[allow(clippy::module_inception)] // diffusers' name
-pub mod vae;
+mod vae;
 
 pub use autoencoder::{DiagonalGaussianDistribution, Encoded, LatentShape, VaeDecoder, VaeEncoder};
-pub use autoencoder_kl::{AutoencoderKLDecoder, AutoencoderKLEncoder};
-pub use autoencoder_kl_config::AutoencoderKLConfig;
-pub use autoencoder_tiny::{AutoencoderTinyDecoder, AutoencoderTinyEncoder};
-pub use autoencoder_tiny_config::AutoencoderTinyConfig;
+pub(crate) use autoencoder_kl::{AutoencoderKLDecoder, AutoencoderKLEncoder};
+pub(crate) use autoencoder_kl_config::AutoencoderKLConfig;
+pub(crate) use autoencoder_tiny::{AutoencoderTinyDecoder, AutoencoderTinyEncoder};
+pub(crate) use autoencoder_tiny_config::AutoencoderTinyConfig;

@@ -1,6 +1,6 @@
-//! Decoding in overlapping tiles, blended linearly.
+//! Encoding and decoding in overlapping tiles, blended linearly.
 //!
-//! diffusers: `tiled_decode`, `blend_v` and `blend_h` in `models/autoencoders/autoencoder_kl.py`. Tiles overlap by a
+//! diffusers: `tiled_encode`, `tiled_decode`, `blend_v` and `blend_h` in `models/autoencoders/autoencoder_kl.py`. Tiles overlap by a
 //! quarter. Each is blended into the one above, then into the one to the left, both as they are after their own
 //! blending, and then gives its first three quarters to the picture.
 
@@ -39,29 +39,30 @@ struct Tile {
     width: usize,
 }
 
-/// Decodes `latents` in tiles of `tile` latent pixels; a latent pixel becomes `factor` pixels, in `channels` channels.
-/// `decode` takes a tile's values, height and width. Only two rows of tiles are held at a time.
-pub(crate) fn decode(
-    latents: &Map<'_>,
-    tile: usize,
-    factor: usize,
+/// What `code` makes of `map`, tile by tile: a tile of `side` rows and columns becomes one of `side_out`, in `channels`
+/// channels. `code` takes a tile's values, height and width. Only two rows of tiles are held at a time.
+pub(crate) fn blended(
+    map: &Map<'_>,
+    side: usize,
+    side_out: usize,
     channels: usize,
-    decode: impl Fn(&[f32], usize, usize) -> Result<Vec<f32>>,
+    code: impl Fn(&[f32], usize, usize) -> Result<Vec<f32>>,
 ) -> Result<Vec<f32>> {
-    let stride = tile * 3 / 4;
-    let blend = tile * factor / 4;
-    let kept = tile * factor - blend;
-    let (height, width) = (latents.height * factor, latents.width * factor);
+    let stride = side * 3 / 4;
+    let blend = side_out / 4;
+    let kept = side_out - blend;
+    let scaled = |n: usize| n * side_out / side;
+    let (height, width) = (scaled(map.height), scaled(map.width));
     let mut image = vec![0.; channels * height * width];
     let mut above: Vec<Tile> = Vec::new();
-    for (i, top) in (0..latents.height).step_by(stride).enumerate() {
+    for (i, top) in (0..map.height).step_by(stride).enumerate() {
         let mut row: Vec<Tile> = Vec::new();
-        for (j, left) in (0..latents.width).step_by(stride).enumerate() {
-            let z = latents.crop(top, left, tile);
+        for (j, left) in (0..map.width).step_by(stride).enumerate() {
+            let tile = map.crop(top, left, side);
             let mut pixels = Tile {
-                values: decode(&z.values, z.height, z.width)?,
-                height: z.height * factor,
-                width: z.width * factor,
+                values: code(&tile.values, tile.height, tile.width)?,
+                height: scaled(tile.height),
+                width: scaled(tile.width),
             };
             if let Some(above) = above.get(j) {
                 blend_v(above, &mut pixels, blend, channels);
@@ -137,7 +138,7 @@ mod tests {
             let plane = (0..16 * height * width).map(|i| pixel(i) + 0.5 * mean);
             Ok(plane.clone().chain(plane.map(|x| -x)).collect())
         };
-        let image = decode(&latents, 4, 4, 2, decoder).unwrap();
+        let image = blended(&latents, 4, 16, 2, decoder).unwrap();
         assert_eq!(image.len(), 2 * 28 * 40);
         let sum: f64 = image[..28 * 40].iter().map(|&x| f64::from(x)).sum();
         assert!((sum - 15_745.291).abs() < 0.01, "{sum}");

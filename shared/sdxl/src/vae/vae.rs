@@ -5,7 +5,8 @@
 
 use super::autoencoder_kl_config::AutoencoderKLConfig;
 use crate::Result;
-use crate::backend::{Activation, Backend, Loader, Window};
+use crate::backend::loader::Loader;
+use crate::backend::{Activation, Backend, Window};
 use crate::blocks::attention::Attention;
 use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
 
@@ -70,7 +71,7 @@ struct Level<B: Backend> {
 }
 
 /// Pictures to moments, before `quant_conv`.
-pub struct Encoder<B: Backend> {
+pub(crate) struct Encoder<B: Backend> {
     conv_in: B::Conv2d,
     down_blocks: Vec<Level<B>>,
     mid_block: UNetMidBlock2D<B>,
@@ -83,7 +84,7 @@ impl<B: Backend> Encoder<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, c: &AutoencoderKLConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, c: &AutoencoderKLConfig) -> Result<Self> {
         let (channels, groups) = (&c.block_out_channels, c.norm_num_groups);
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         // Zeros below and to the right only.
@@ -116,7 +117,7 @@ impl<B: Backend> Encoder<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+    pub(crate) fn forward(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
         let mut x = b.conv2d(x, &self.conv_in, None, None)?;
         for level in &self.down_blocks {
             for resnet in &level.resnets {
@@ -133,7 +134,7 @@ impl<B: Backend> Encoder<B> {
 }
 
 /// Latents to pictures, after `post_quant_conv`.
-pub struct Decoder<B: Backend> {
+pub(crate) struct Decoder<B: Backend> {
     conv_in: B::Conv2d,
     mid_block: UNetMidBlock2D<B>,
     up_blocks: Vec<Level<B>>,
@@ -146,7 +147,7 @@ impl<B: Backend> Decoder<B> {
     ///
     /// # Errors
     /// As [`Loader::weight`].
-    pub fn load(loader: &Loader<'_, B>, c: &AutoencoderKLConfig) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader<'_, B>, c: &AutoencoderKLConfig) -> Result<Self> {
         let (channels, groups) = (&c.block_out_channels, c.norm_num_groups);
         let (first, last) = (channels[0], channels.len() - 1);
         let same = Window::same(3);
@@ -175,7 +176,7 @@ impl<B: Backend> Decoder<B> {
     ///
     /// # Errors
     /// The backend's.
-    pub fn forward(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+    pub(crate) fn forward(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
         let x = b.conv2d(x, &self.conv_in, None, None)?;
         let mut x = self.mid_block.forward(b, x)?;
         for level in &self.up_blocks {

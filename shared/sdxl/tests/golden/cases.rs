@@ -1,11 +1,12 @@
 //! The tiny checkpoint's cases.
 
 use std::collections::HashMap;
-use turbo_sdxl::backend::{Backend, Loader};
-use turbo_sdxl::unet::{UNet2DConditionConfig, UNet2DConditionModel};
-use turbo_sdxl::{AddedConditions, ConfigFile, Encoded, image_processor, open as on};
+use turbo_sdxl::{
+    AddedConditions, DType, Device, Encoded, image_processor, open_text_encoders, open_unet,
+    open_vae_decoder, open_vae_encoder,
+};
 use turbo_testkit::{Tensor, golden, golden_cases, relative_error};
-use turbo_weights::{LocateOptions, Model, Part};
+use turbo_weights::{LocateOptions, Model};
 
 pub(crate) type Golden = HashMap<String, Tensor>;
 
@@ -53,9 +54,9 @@ fn ids_of_prompt_2(prompt_2: &str) -> Vec<u32> {
     ids
 }
 
-pub(crate) fn text<B: Backend + 'static>(backend: B, limit: f64) {
+pub(crate) fn text(device: Device, dtype: DType, limit: f64) {
     let (model, golden) = tiny();
-    let encoders = on::text_encoders(backend, &model).unwrap();
+    let encoders = open_text_encoders(&device, dtype, &model).unwrap();
     let sizes = (
         encoders.max_tokens(),
         encoders.width(),
@@ -85,8 +86,7 @@ pub(crate) fn text<B: Backend + 'static>(backend: B, limit: f64) {
 /// What a case of the network is computed from.
 struct UNetCase {
     sample: Vec<f32>,
-    height: usize,
-    width: usize,
+    size: [usize; 2],
     timestep: f32,
     prompt_embeds: Vec<f32>,
     pooled: Vec<f32>,
@@ -99,8 +99,7 @@ impl UNetCase {
         let sample = tensor("sample");
         Self {
             sample: sample.f32(),
-            height: sample.shape[2],
-            width: sample.shape[3],
+            size: [sample.shape[2], sample.shape[3]],
             timestep: golden_cases("tiny")["cases"]["unet"][i]["timestep"]
                 .as_f64()
                 .unwrap() as f32,
@@ -116,18 +115,20 @@ impl UNetCase {
             tokens: 77,
             pooled_prompt_embeds: &self.pooled,
             time_ids: self.time_ids,
+            size: self.size,
+            image: &[],
         }
     }
 }
 
-pub(crate) fn unet<B: Backend + 'static>(backend: B, limit: f64) {
+pub(crate) fn unet(device: Device, dtype: DType, limit: f64) {
     let (model, golden) = tiny();
-    let unet = on::unet(backend, &model).unwrap();
+    let unet = open_unet(&device, dtype, &model).unwrap();
     assert_eq!(unet.config().sample_size, 16);
     for i in 0..count("unet") {
         let case = UNetCase::read(&golden, i);
         let conditioned = unet.condition(&case.conditions()).unwrap();
-        let predict = || conditioned.predict(&case.sample, case.height, case.width, case.timestep);
+        let predict = || conditioned.predict(&case.sample, case.timestep);
         let ours = predict().unwrap();
         expect(limit, &format!("unet/{i}/noise_pred"), &ours, &golden);
         // A prompt's keys and values are used again at every step.
@@ -139,52 +140,9 @@ pub(crate) fn unet<B: Backend + 'static>(backend: B, limit: f64) {
     }
 }
 
-pub(crate) fn unet_blocks<B: Backend>(b: &B, limit: f64) {
+pub(crate) fn decode(device: Device, dtype: DType, limit: f64) {
     let (model, golden) = tiny();
-    let (path, json) = (
-        model.config_path(Part::Unet),
-        model.config(Part::Unet).unwrap(),
-    );
-    let config = ConfigFile::new(&path, &json).unwrap();
-    let config = UNet2DConditionConfig::from_json(&config).unwrap();
-    let weights = model.weights(Part::Unet).unwrap();
-    let unet = UNet2DConditionModel::load(&Loader::new(b, &weights), config).unwrap();
-    weights.finish().unwrap();
-
-    let case = UNetCase::read(&golden, 0);
-    let conditioning = unet.condition(b, &case.conditions()).unwrap();
-    let mut seen = Vec::new();
-    let mut watch = |name: &str, x: &B::Tensor| {
-        expect(limit, &format!("unet/0/{name}"), &b.to_host(x)?, &golden);
-        seen.push(name.to_owned());
-        Ok(())
-    };
-    let (height, width, t) = (case.height, case.width, case.timestep);
-    unet.forward_watched(b, &case.sample, height, width, t, &conditioning, &mut watch)
-        .unwrap();
-    let inputs = [
-        "sample",
-        "prompt_embeds",
-        "pooled_prompt_embeds",
-        "time_ids",
-        "noise_pred",
-    ];
-    let mut expected: Vec<_> = golden
-        .keys()
-        .filter_map(|key| key.strip_prefix("unet/0/"))
-        .filter(|name| !inputs.contains(name))
-        .collect();
-    seen.sort();
-    expected.sort_unstable();
-    assert_eq!(
-        seen, expected,
-        "every block that has an expected value is compared"
-    );
-}
-
-pub(crate) fn decode<B: Backend + 'static>(backend: B, limit: f64) {
-    let (model, golden) = tiny();
-    let vae = on::vae_decoder(backend, &model.vae().unwrap()).unwrap();
+    let vae = open_vae_decoder(&device, dtype, &model.vae().unwrap()).unwrap();
     for i in 0..count("decode") {
         let latents = &golden[&format!("decode/{i}/latents")];
         let [_, _, height, width] = latents.shape[..] else {
@@ -200,16 +158,16 @@ pub(crate) fn decode<B: Backend + 'static>(backend: B, limit: f64) {
     }
 }
 
-pub(crate) fn encode<B: Backend + 'static>(backend: B, limit: f64) {
+pub(crate) fn encode(device: Device, dtype: DType, limit: f64) {
     let (model, golden) = tiny();
-    let vae = on::vae_encoder(backend, &model.vae().unwrap()).unwrap();
+    let vae = open_vae_encoder(&device, dtype, &model.vae().unwrap()).unwrap();
     for i in 0..count("encode") {
         let picture = &golden[&format!("encode/{i}/picture")];
         let [height, width, _] = picture.shape[..] else {
             panic!("a picture")
         };
         let image = image_processor::preprocess(&picture.u8(), height, width).unwrap();
-        let Encoded::Posterior(posterior) = vae.encode(&image, height, width).unwrap() else {
+        let Encoded::Posterior(posterior) = vae.encode(&image, height, width, true).unwrap() else {
             panic!("AutoencoderKL gives a distribution");
         };
         expect(limit, &format!("encode/{i}/mean"), &posterior.mean, &golden);

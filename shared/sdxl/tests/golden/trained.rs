@@ -2,17 +2,19 @@
 
 use crate::cases::{Golden, expect_within, open};
 use turbo_scheduler::{Generator, Scheduler, SchedulerConfig, Steps};
-use turbo_sdxl::backend::Backend;
-use turbo_sdxl::{AddedConditions, Encoded, TextEmbeddings, image_processor, open as on};
+use turbo_sdxl::{
+    AddedConditions, DType, Device, Encoded, TextEmbeddings, image_processor, open_text_encoders,
+    open_unet, open_vae_decoder, open_vae_encoder,
+};
 use turbo_testkit::{golden, golden_cases, shared_dir};
 
-pub(crate) fn taesdxl<B: Backend + 'static + Clone>(backend: B) {
+pub(crate) fn taesdxl(device: Device) {
     let Some(shared) = shared_dir() else { return };
     let golden = golden(shared.join("reference/golden/taesdxl.safetensors"));
     // A folder with the original files, under their own key names.
     let vae = turbo_weights::open_vae(shared.join("data/taesdxl"), None).unwrap();
 
-    let decoder = on::vae_decoder(backend.clone(), &vae).unwrap();
+    let decoder = open_vae_decoder(&device, DType::F32, &vae).unwrap();
     let latents = &golden["latents"];
     let [_, _, height, width] = latents.shape[..] else {
         panic!("a map")
@@ -22,13 +24,13 @@ pub(crate) fn taesdxl<B: Backend + 'static + Clone>(backend: B) {
         .unwrap();
     expect_within(1e-4, "taesdxl decoded", &image, &golden["decoded"].f32());
 
-    let encoder = on::vae_encoder(backend, &vae).unwrap();
+    let encoder = open_vae_encoder(&device, DType::F32, &vae).unwrap();
     let picture = &golden["picture"];
     let [height, width, _] = picture.shape[..] else {
         panic!("a picture")
     };
     let image = image_processor::preprocess(&picture.u8(), height, width).unwrap();
-    let Encoded::Latents(ours) = encoder.encode(&image, height, width).unwrap() else {
+    let Encoded::Latents(ours) = encoder.encode(&image, height, width, false).unwrap() else {
         panic!("AutoencoderTiny gives latents");
     };
     expect_within(1e-4, "taesdxl latents", &ours, &latents.f32());
@@ -45,7 +47,7 @@ fn ids(words: &str, vocabulary: &serde_json::Value, pad: &str) -> Vec<u32> {
 }
 
 /// Whole runs: 1 to 4 steps from noise to pixels.
-pub(crate) fn prototype<B: Backend + 'static>(backend: impl Fn() -> B) {
+pub(crate) fn prototype(device: Device) {
     let Some(shared) = shared_dir() else { return };
     let folder = shared.join("data/prototype");
     let (expected, cases) = (
@@ -55,9 +57,9 @@ pub(crate) fn prototype<B: Backend + 'static>(backend: impl Fn() -> B) {
     let vocabulary = std::fs::read(folder.join("tokenizer/vocab.json")).unwrap();
     let vocabulary = serde_json::from_slice(&vocabulary).unwrap();
     let model = open(&folder);
-    let text = on::text_encoders(backend(), &model).unwrap();
-    let unet = on::unet(backend(), &model).unwrap();
-    let vae = on::vae_decoder(backend(), &model.vae().unwrap()).unwrap();
+    let text = open_text_encoders(&device, DType::F32, &model).unwrap();
+    let unet = open_unet(&device, DType::F32, &model).unwrap();
+    let vae = open_vae_decoder(&device, DType::F32, &model.vae().unwrap()).unwrap();
     for (i, case) in cases.as_array().unwrap().iter().enumerate() {
         let prompt = case["prompt"].as_str().unwrap();
         let (ids_1, ids_2) = (
@@ -102,6 +104,8 @@ fn denoise(
             tokens: prompt.tokens,
             pooled_prompt_embeds: &prompt.pooled_prompt_embeds,
             time_ids: [128., 128., 0., 0., 128., 128.],
+            size: [16, 16],
+            image: &[],
         })
         .unwrap();
     let mut latents = generator.randn(4 * 16 * 16);
@@ -109,7 +113,7 @@ fn denoise(
     for index in 0..scheduler.timesteps().len() {
         let timestep = scheduler.timesteps()[index];
         let input = scheduler.scale_model_input(&latents, index);
-        let output = conditioned.predict(&input, 16, 16, timestep).unwrap();
+        let output = conditioned.predict(&input, timestep).unwrap();
         let step = scheduler.step(&output, index, &latents, generator);
         latents = step.prev_sample;
     }

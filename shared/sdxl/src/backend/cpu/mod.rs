@@ -9,18 +9,18 @@
 mod shared;
 
 use crate::backend::{Activation, Affine, Backend, Window};
-use crate::{DType, Error, Result};
+use crate::{DType, Result};
 use shared::{Home, Shared};
 use std::ops::Deref;
 use turbo_kernels::{
-    self as kernels, Compute, Context, Float, GroupNorm, Isa, Left, Matrix, Padded, Panels, Planes,
+    self as kernels, Compute, Context, Float, GroupNorm, Left, Matrix, Padded, Panels, Planes,
     Residual, Source,
 };
 use turbo_weights::{Dtype, Weight};
 
 /// The CPU, with a type in which products are formed.
 #[derive(Clone, Debug)]
-pub struct Cpu {
+pub(crate) struct Cpu {
     ctx: Context,
     compute: Compute,
     forms: Home<Form>,
@@ -28,7 +28,7 @@ pub struct Cpu {
 
 /// A value: numbers in one of three forms, shared by its clones.
 #[derive(Clone, Debug)]
-pub struct CpuTensor {
+pub(crate) struct CpuTensor {
     form: Shared<Form>,
     /// Of a map; tokens are one column.
     height: usize,
@@ -141,14 +141,14 @@ impl<T> Deref for As<'_, T> {
 
 /// Weights of a linear layer, where the file has them.
 #[derive(Debug)]
-pub struct Linear {
+pub(crate) struct Linear {
     weight: Weight,
     bias: Option<Vec<f32>>,
 }
 
 /// Weights of a convolution, where the file has them.
 #[derive(Debug)]
-pub struct Conv2d {
+pub(crate) struct Conv2d {
     weight: Weight,
     bias: Option<Vec<f32>>,
     window: kernels::Window,
@@ -156,7 +156,7 @@ pub struct Conv2d {
 
 /// Scale and shift of a norm.
 #[derive(Debug)]
-pub struct Norm {
+pub(crate) struct Norm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     groups: usize,
@@ -189,75 +189,19 @@ fn activation(activation: Activation) -> kernels::Activation {
 }
 
 impl Cpu {
-    /// The CPU's fastest instruction set (or the one `TURBO_ISA` names). `bf16` asks for bfloat16 products, which
-    /// are used where the instruction set has them; elsewhere products are float32.
+    /// This CPU's fastest instruction set, or the one that `TURBO_ISA` names. [`DType::BF16`] forms products in bfloat16
+    /// where the instruction set has them, [`DType::Auto`] where they are also the faster ones. [`DType::F16`] is
+    /// computed as float32, which holds every float16.
     ///
     /// # Errors
     /// `TURBO_ISA` names an instruction set that does not exist here.
-    pub fn new(bf16: bool) -> Result<Self> {
-        Ok(Self::with_isa(Isa::detect().map_err(Error::Device)?, bf16))
-    }
-
-    /// The CPU with a number of threads (0: one for each core, or what `RAYON_NUM_THREADS` says), shared by every
-    /// network of the process: the first call decides.
-    ///
-    /// [`DType::BF16`] forms products in bfloat16 where the instruction set has them, [`DType::Auto`] where they are also
-    /// the faster ones. [`DType::F16`] is computed as float32, which holds every float16.
-    ///
-    /// # Errors
-    /// As [`Cpu::new`].
-    pub fn open(threads: usize, dtype: DType) -> Result<Self> {
-        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        // It fails only where the pool is there already, made by an earlier call with the same flag.
-        let _ = builder.build_global();
-        Self::of(dtype)
-    }
-
-    /// What [`Cpu::open`] makes of a type, without its threads.
-    ///
-    /// # Errors
-    /// As [`Cpu::new`].
-    pub fn of(dtype: DType) -> Result<Self> {
-        let isa = Isa::detect().map_err(Error::Device)?;
-        let bf16 = match dtype {
-            DType::Auto => isa.prefers_bf16(),
-            DType::BF16 => true,
-            DType::F32 | DType::F16 => false,
-        };
-        Ok(Self::with_isa(isa, bf16))
-    }
-
-    /// Whether this CPU is faster in bfloat16 at a network of 3x3 convolutions.
-    ///
-    /// # Errors
-    /// As [`Cpu::new`].
-    pub fn prefers_bf16_convolutions() -> Result<bool> {
-        Ok(Isa::detect()
-            .map_err(Error::Device)?
-            .prefers_bf16_convolutions())
-    }
-
-    /// A given instruction set.
-    pub fn with_isa(isa: Isa, bf16: bool) -> Self {
-        let compute = if bf16 && isa.has_bf16() {
-            Compute::Bf16
-        } else {
-            Compute::F32
-        };
-        Self {
+    pub(crate) fn open(dtype: DType) -> Result<Self> {
+        let (isa, compute) = dtype.on_cpu()?;
+        Ok(Self {
             ctx: Context::new(isa),
             compute,
             forms: Home::default(),
-        }
-    }
-
-    /// Instruction set and type of products, for messages: `avx512-bf16, bf16`.
-    pub fn describe(&self) -> String {
-        let compute = match self.compute {
-            Compute::F32 => "f32",
-            Compute::Bf16 => "bf16",
-        };
-        format!("{}, {compute}", self.ctx.isa.name())
+        })
     }
 
     fn planes<'a>(&self, x: &'a CpuTensor) -> As<'a, Planes> {
