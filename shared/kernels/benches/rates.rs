@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use std::time::Instant;
 use turbo_kernels::arch::{LANES, PANEL, Positions, Tile, kernels};
 use turbo_kernels::{
-    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
+    Activation, After, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
+    Source, Window,
 };
 
 fn seconds(mut f: impl FnMut()) -> f64 {
@@ -115,7 +116,7 @@ fn main() {
                 format!("linear {m} tokens {k} -> {n}"),
                 2.0 * (m * k * n) as f64,
                 &mut || {
-                    turbo_kernels::linear(&ctx, &panels, w, None, Activation::Identity);
+                    turbo_kernels::linear(&ctx, &panels, w, After::default());
                 },
             );
             if n == 8 * k {
@@ -142,23 +143,22 @@ fn main() {
             let file = weights(n * c * 9);
             let w = Matrix::new(&file, Float::F16, n, c * 9);
             let x = Planes::from_channels(&ctx, &values(c * side * side), c, side * side);
-            // Group norm and SiLU are part of the way in float32, and of the operand in bfloat16.
             let ones = vec![1f32; c];
             let norm = GroupNorm::measure(&ctx, &x, &ones, &ones, 32, 1e-6);
-            let source = norm.source(&x, [side, side], Activation::Silu);
+            let source = Source {
+                norm: Some(&norm),
+                activation: Activation::Silu,
+                ..Source::plain(&x, [side, side])
+            };
             let flop = 18.0 * (c * n * side * side) as f64;
-            let name = format!("conv 3x3 {c} -> {n} at {side}x{side}");
-            match compute {
-                Compute::F32 => report(name, flop, &mut || {
-                    source.conv3x3(&ctx, w, None, None, compute);
-                }),
-                Compute::Bf16 => {
-                    let padded = source.padded(&ctx, compute);
-                    report(name, flop, &mut || {
-                        turbo_kernels::conv3x3(&ctx, &padded, w, None, None);
-                    });
-                }
-            }
+            report(
+                format!("norm, silu, conv 3x3 {c} -> {n} at {side}x{side}"),
+                flop,
+                &mut || {
+                    let same = Window::same(3);
+                    turbo_kernels::conv2d(&ctx, &source, w, same, After::default(), compute);
+                },
+            );
         }
         for (tq, tk, heads, d) in [
             (1024, 1024, 10, 64),
@@ -196,19 +196,9 @@ fn main() {
         for (c, side) in [(320, 64), (1280, 16), (128, 512)] {
             let x = Planes::from_channels(&ctx, &values(c * side * side), c, side * side);
             let ones = vec![1f32; c];
-            report(
-                format!("group norm, silu {c} at {side}x{side}"),
-                0.0,
-                &mut || {
-                    GroupNorm::measure(&ctx, &x, &ones, &ones, 32, 1e-5).padded(
-                        &ctx,
-                        &x,
-                        [side, side],
-                        Activation::Silu,
-                        compute,
-                    );
-                },
-            );
+            report(format!("group norm {c} at {side}x{side}"), 0.0, &mut || {
+                GroupNorm::measure(&ctx, &x, &ones, &ones, 32, 1e-5);
+            });
         }
     }
 }

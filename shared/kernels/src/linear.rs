@@ -4,8 +4,8 @@ use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate, activate_inline, gelu};
-use crate::memory::{Disjoint, with_scratch};
-use crate::product::{Product, Target, segments, store};
+use crate::memory::with_scratch;
+use crate::product::{After, Product, segments, store};
 use crate::step::MOST;
 use crate::value::{Layout, Numbers, PanelMut, Panels, Planes};
 use crate::weight::Matrix;
@@ -83,36 +83,7 @@ impl Left<'_> {
     }
 }
 
-fn into_planes(
-    ctx: &Context,
-    x: &Left<'_>,
-    w: Matrix<'_>,
-    bias: Option<&[f32]>,
-    act: Activation,
-    add: bool,
-    out: &mut Planes,
-) {
-    x.check(w, bias);
-    assert_eq!(
-        (out.channels, out.positions),
-        (w.rows, x.positions),
-        "result of a linear layer"
-    );
-    let pitch = out.pitch;
-    let target = Target {
-        out: Disjoint::new(out.data_mut()),
-        pitch,
-        bias,
-        add,
-        activation: act,
-    };
-    x.product(ctx, w, 1).run(|rows, panel, sums| {
-        let runs = segments(panel, x.positions, None);
-        store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
-    });
-}
-
-/// `activation(W x + b)`.
+/// A linear layer: `activation(W x + bias + residual)`.
 ///
 /// # Panics
 /// If the shapes do not agree, here and below.
@@ -120,33 +91,17 @@ pub fn linear<'a>(
     ctx: &Context,
     x: impl Into<Left<'a>>,
     w: Matrix<'_>,
-    bias: Option<&[f32]>,
-    activation: Activation,
+    after: After<'_>,
 ) -> Planes {
     let x = &x.into();
-    let mut out = Planes::take(ctx, w.rows, x.positions);
-    into_planes(ctx, x, w, bias, activation, false, &mut out);
-    out
-}
-
-/// `residual + W x + b`.
-pub fn linear_add<'a>(
-    ctx: &Context,
-    x: impl Into<Left<'a>>,
-    w: Matrix<'_>,
-    bias: Option<&[f32]>,
-    mut residual: Planes,
-) -> Planes {
-    into_planes(
-        ctx,
-        &x.into(),
-        w,
-        bias,
-        Activation::Identity,
-        true,
-        &mut residual,
-    );
-    residual
+    x.check(w, after.bias);
+    let mut output = after.output(ctx, w.rows, x.positions);
+    let target = output.target();
+    x.product(ctx, w, 1).run(|rows, panel, sums| {
+        let runs = segments(panel, x.positions, None);
+        store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
+    });
+    output.planes
 }
 
 /// `activation(W x + b)` as the operand of the next layer.

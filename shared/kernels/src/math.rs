@@ -3,9 +3,10 @@
 use crate::isa::{FMA, per_isa};
 
 /// What is applied to each number of a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
+    #[default]
     Identity,
     /// `x * sigmoid(x)`.
     Silu,

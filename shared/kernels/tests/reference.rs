@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use turbo_kernels::{
-    Activation, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
+    Activation, After, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
     Source, Window, arch, reference,
 };
 
@@ -126,7 +126,15 @@ fn linear_layers() {
                         .map(|v| reference::activation(*v, act))
                         .collect();
                     // GELU's tail is a small difference: half an ulp of erf is much of it.
-                    let ours = turbo_kernels::linear(&ctx, &packed, matrix, Some(&b), act);
+                    let ours = turbo_kernels::linear(
+                        &ctx,
+                        &packed,
+                        matrix,
+                        After {
+                            activation: act,
+                            ..After::bias(Some(&b))
+                        },
+                    );
                     close_beside(
                         &ours.to_tokens(),
                         &expected,
@@ -145,13 +153,7 @@ fn linear_layers() {
                 }
                 if compute == Compute::F32 {
                     let planes = Planes::from_tokens(&ctx, &x, tokens, inputs);
-                    let ours = turbo_kernels::linear(
-                        &ctx,
-                        &planes,
-                        matrix,
-                        Some(&b),
-                        Activation::Identity,
-                    );
+                    let ours = turbo_kernels::linear(&ctx, &planes, matrix, After::bias(Some(&b)));
                     close(&ours.to_tokens(), &plain, 2e-6, &format!("{what} unpacked"));
                 }
                 let residual = r.any(tokens * outputs);
@@ -161,7 +163,15 @@ fn linear_layers() {
                     .map(|(a, b)| a + f64::from(*b))
                     .collect();
                 let residual = Planes::from_tokens(&ctx, &residual, tokens, outputs);
-                let ours = turbo_kernels::linear_add(&ctx, &packed, matrix, Some(&b), residual);
+                let ours = turbo_kernels::linear(
+                    &ctx,
+                    &packed,
+                    matrix,
+                    After {
+                        residual: Some(residual),
+                        ..After::bias(Some(&b))
+                    },
+                );
                 close(
                     &ours.to_tokens(),
                     &expected,
@@ -224,44 +234,30 @@ fn convolutions() {
             let what = format!("{} {compute:?} {c}->{n} {h}x{w}", ctx.isa.name());
             let (x, weights, b) = (r.exact(c * h * w), r.exact(n * c * 9), r.any(n));
             let planes = Planes::from_channels(&ctx, &x, c, h * w);
-            let same = Window {
-                kernel: 3,
-                stride: 1,
-                padding: [1; 4],
-            };
+            let source = Source::plain(&planes, [h, w]);
+            let same = Window::same(3);
             for float in [Float::F32, Float::F16] {
                 let file = bytes(&weights, float);
                 let matrix = Matrix::new(&file, float, n, c * 9);
                 let expected = reference::conv2d(&x, [c, h, w], &weights, Some(&b), same);
-                let padded = Source::plain(&planes, [h, w]).padded(&ctx, compute);
-                assert_eq!(padded.unpack(&ctx).to_channels(), x, "{what}");
-                let ours = turbo_kernels::conv3x3(&ctx, &padded, matrix, Some(&b), None);
+                let after = After::bias(Some(&b));
+                let ours = turbo_kernels::conv2d(&ctx, &source, matrix, same, after, compute);
                 close(&ours.to_channels(), &expected, 2e-6, &what);
                 let residual = r.any(n * h * w);
                 let expected: Vec<f64> = expected
                     .iter()
                     .zip(&residual)
-                    .map(|(a, b)| a + f64::from(*b))
+                    .map(|(a, b)| (a + f64::from(*b)).max(0.0))
                     .collect();
-                let residual = Planes::from_channels(&ctx, &residual, n, h * w);
-                let copy = residual.copy(&ctx);
-                let ours = turbo_kernels::conv3x3(&ctx, &padded, matrix, Some(&b), Some(residual));
-                close(
-                    &ours.to_channels(),
-                    &expected,
-                    2e-6,
-                    &format!("{what} residual"),
-                );
-                let source = Source::plain(&planes, [h, w]);
-                let ours = source.conv3x3(&ctx, matrix, Some(&b), Some(copy.into()), compute);
-                close(
-                    &ours.to_channels(),
-                    &expected,
-                    2e-6,
-                    &format!("{what} residual, from planes"),
-                );
+                let after = After {
+                    bias: Some(&b),
+                    residual: Some(Planes::from_channels(&ctx, &residual, n, h * w)),
+                    activation: Activation::Relu,
+                };
+                let ours = turbo_kernels::conv2d(&ctx, &source, matrix, same, after, compute);
+                let what = format!("{what} residual, relu");
+                close(&ours.to_channels(), &expected, 2e-6, &what);
                 for window in [
-                    same,
                     Window {
                         kernel: 3,
                         stride: 2,
@@ -277,14 +273,8 @@ fn convolutions() {
                         continue;
                     }
                     let expected = reference::conv2d(&x, [c, h, w], &weights, Some(&b), window);
-                    let gathered = turbo_kernels::gather(&ctx, &planes, [h, w], window, compute);
-                    let ours = turbo_kernels::linear(
-                        &ctx,
-                        &gathered,
-                        matrix,
-                        Some(&b),
-                        Activation::Identity,
-                    );
+                    let after = After::bias(Some(&b));
+                    let ours = turbo_kernels::conv2d(&ctx, &source, matrix, window, after, compute);
                     close(
                         &ours.to_channels(),
                         &expected,
@@ -318,19 +308,10 @@ fn upsampling_packs_the_nearest_pixel() {
                 large
             );
             let file = bytes(&weights, Float::F16);
-            let packed = Source::upsampled(&planes, from, to).padded(&ctx, compute);
-            let ours = turbo_kernels::conv3x3(
-                &ctx,
-                &packed,
-                Matrix::new(&file, Float::F16, n, c * 9),
-                None,
-                None,
-            );
-            let same = Window {
-                kernel: 3,
-                stride: 1,
-                padding: [1; 4],
-            };
+            let matrix = Matrix::new(&file, Float::F16, n, c * 9);
+            let (source, same) = (Source::upsampled(&planes, from, to), Window::same(3));
+            let ours =
+                turbo_kernels::conv2d(&ctx, &source, matrix, same, After::default(), compute);
             let expected = reference::conv2d(&large, [c, to[0], to[1]], &weights, None, same);
             close(
                 &ours.to_channels(),
@@ -385,15 +366,12 @@ fn convolutions_of_what_is_still_to_be_done() {
                 };
                 let expected: Vec<f64> = large.iter().map(|v| f64::from(*v)).collect();
                 close(&source.planes(&ctx).to_channels(), &expected, 2e-6, &what);
-                let same = Window {
-                    kernel: 3,
-                    stride: 1,
-                    padding: [1; 4],
-                };
+                let same = Window::same(3);
                 let expected = reference::conv2d(&large, [c, to[0], to[1]], &w, Some(&b), same);
                 let file = bytes(&w, Float::F16);
                 let matrix = Matrix::new(&file, Float::F16, n, c * 9);
-                let ours = source.conv3x3(&ctx, matrix, Some(&b), None, compute);
+                let after = After::bias(Some(&b));
+                let ours = turbo_kernels::conv2d(&ctx, &source, matrix, same, after, compute);
                 close(
                     &ours.to_channels(),
                     &expected,
@@ -432,20 +410,13 @@ fn norms() {
                     .iter()
                     .map(|v| reference::activation(*v, act))
                     .collect();
-                close(
-                    &group.planes(&ctx, &planes, act).to_channels(),
-                    &expected,
-                    1e-4,
-                    &what,
-                );
-                let packed = group.padded(&ctx, &planes, [height, width], act, compute);
-                let ours = packed.unpack(&ctx);
-                close(
-                    &ours.to_channels(),
-                    &expected,
-                    rounded(compute).max(1e-4),
-                    &format!("{what} padded"),
-                );
+                let source = Source {
+                    norm: Some(&group),
+                    activation: act,
+                    ..Source::plain(&planes, [height, width])
+                };
+                let ours = source.planes(&ctx);
+                close(&ours.to_channels(), &expected, 1e-4, &what);
             }
             let tokens = |v: &[f64]| -> Vec<f64> {
                 (0..positions)
@@ -604,8 +575,10 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 &ctx,
                 &packed,
                 Matrix::new(&file, Float::F16, 400, 200),
-                None,
-                Activation::Gelu,
+                After {
+                    activation: Activation::Gelu,
+                    ..After::default()
+                },
             )
             .to_tokens()
         })

@@ -1,38 +1,17 @@
 //! All other convolutions, through gathered panels.
 
+use super::window::Window;
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::PLAIN;
 use crate::step::MOST;
 use crate::value::{Numbers, Panels, Planes};
 
-/// Size and movement of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Side of the square.
-    pub kernel: usize,
-    /// Pixels from one window to the next.
-    pub stride: usize,
-    /// Zeros above, below, left and right.
-    pub padding: [usize; 4],
-}
-
-impl Window {
-    /// Size of the result for an input of `height` and `width`.
-    pub fn output(&self, height: usize, width: usize) -> [usize; 2] {
-        let [top, bottom, left, right] = self.padding;
-        [
-            (height + top + bottom - self.kernel) / self.stride + 1,
-            (width + left + right - self.kernel) / self.stride + 1,
-        ]
-    }
-}
-
 /// Gathers the windows of a map: the operand of a product with `[out, in * kernel * kernel]` weights.
 ///
 /// # Panics
 /// If `x` is not a map of `size`.
-pub fn gather(
+pub(super) fn gather(
     ctx: &Context,
     x: &Planes,
     size: [usize; 2],

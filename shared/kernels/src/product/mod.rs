@@ -20,12 +20,14 @@
 //! - A **unit** is what is widened together: all rows of a part, or those of one tile, by some steps.
 //! - A **stretch** is the steps that a tile kernel is given at a time.
 
+mod after;
 mod offsets;
 mod operands;
 mod plan;
 mod store;
 mod task;
 
+pub use after::After;
 pub(crate) use offsets::offsets;
 pub(crate) use operands::Product;
 use plan::{Plan, Tasks};

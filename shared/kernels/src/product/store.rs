@@ -82,8 +82,8 @@ pub(crate) fn store(isa, c: &[f32], rows: usize, first: usize, segments: &[Segme
                 for (o, v) in out.iter_mut().zip(sums) {
                     *o = *v + bias;
                 }
-                crate::math::activate_inline::<LEVEL>(out, target.activation);
             }
+            crate::math::activate_inline::<LEVEL>(out, target.activation);
         }
     }
 }

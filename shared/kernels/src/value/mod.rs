@@ -8,10 +8,10 @@ mod panels;
 mod planes;
 mod source;
 
-pub use padded::Padded;
+pub(crate) use padded::Padded;
 pub use panels::Panels;
 pub(crate) use panels::{Layout, Numbers, PanelMut, panel_range};
 pub(crate) use planes::View;
 pub use planes::{Planes, concat};
-pub(crate) use source::Window;
+pub(crate) use source::Region;
 pub use source::{GroupNorm, Source};

@@ -1,7 +1,5 @@
 //! The operand of 3x3 convolutions.
 
-use super::panels::unpack_row;
-use super::planes::Planes;
 use crate::arch::{Compute, LANES, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
@@ -19,16 +17,14 @@ use rayon::prelude::*;
 /// In narrow maps that would be one sum in 17, or in 33. Where whole vectors make a row, these are kept three times
 /// instead, moved by a pixel to the right, not at all, and to the left, with no zeros between rows.
 #[derive(Debug)]
-pub struct Padded {
+pub(crate) struct Padded {
     pub(crate) data: Buffer,
-    /// Input channels.
-    pub channels: usize,
     /// Rows of the map.
-    pub height: usize,
+    pub(crate) height: usize,
     /// Pixels in a row.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Type of the numbers.
-    pub compute: Compute,
+    pub(crate) compute: Compute,
     /// Elements from one step (a channel, or two) to the next.
     pub(crate) pitch: usize,
 }
@@ -80,7 +76,6 @@ impl Padded {
         let data = ctx.pool.take(compute.steps(channels) * pitch);
         Self {
             data,
-            channels,
             height,
             width,
             compute,
@@ -141,20 +136,6 @@ impl Padded {
     /// Positions of the run.
     pub(crate) fn positions(&self) -> usize {
         self.height * self.steps().down
-    }
-
-    /// The floats that were packed, as far as the type of products kept them.
-    pub fn unpack(&self, ctx: &Context) -> Planes {
-        let mut out = Planes::take(ctx, self.channels, self.height * self.width);
-        let (bits, compute) = (self.data.as_u32(), self.compute);
-        let Steps { down, right } = self.steps();
-        out.for_each_channel(|c, channel| {
-            for (y, line) in channel.chunks_exact_mut(self.width).enumerate() {
-                let start = c / compute.per_step() * self.pitch + right + (y + 1) * down;
-                unpack_row(&bits[start..][..self.width], c, compute, line);
-            }
-        });
-        out
     }
 }
 

@@ -50,6 +50,11 @@ impl Source<'_> {
         assert_eq!(self.planes.positions, height * width, "size of a map");
     }
 
+    /// Whether the planes are the map.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.from == self.size && self.norm.is_none() && self.activation == Activation::Identity
+    }
+
     /// The map as a value.
     ///
     /// # Panics
@@ -63,11 +68,7 @@ impl Source<'_> {
     }
 
     /// The map as the operand of a 3x3 convolution by plain products.
-    ///
-    /// # Panics
-    /// If the planes are no map of that size.
-    pub fn padded(&self, ctx: &Context, compute: Compute) -> Padded {
-        self.check();
+    pub(crate) fn padded(&self, ctx: &Context, compute: Compute) -> Padded {
         let [height, width] = self.size;
         let shape = [self.planes.channels, height, width];
         Padded::build(ctx, shape, compute, |c, out| self.channel(ctx.isa, c, out))
@@ -85,11 +86,11 @@ impl Source<'_> {
         self.norm.map_or((1.0, 0.0), |norm| norm.channel(c))
     }
 
-    /// A window of channel `c`, row after row. What lies outside the map is zero.
-    pub(crate) fn window(&self, isa: Isa, c: usize, window: Window, out: &mut [f32]) {
-        let Window { top, left, width } = window;
+    /// A region of channel `c`, row after row. What lies outside the map is zero.
+    pub(crate) fn region(&self, isa: Isa, c: usize, region: Region, out: &mut [f32]) {
+        let Region { top, left, width } = region;
         let inside = |y: usize| (1..=self.size[0]).contains(&y);
-        // Columns of the window that lie in the map.
+        // Columns of the region that lie in the map.
         let begin = usize::from(left == 0);
         let end = width.min(self.size[1] + 1 - left);
         let repeats =
@@ -123,14 +124,14 @@ impl Source<'_> {
         }
     }
 
-    /// Asks for row `row` of a window. A task reads a short piece of each of many rows, which the processor does not
+    /// Asks for row `row` of a region. A task reads a short piece of each of many rows, which the processor does not
     /// foresee.
-    pub(crate) fn prefetch(&self, c: usize, window: Window, row: usize) {
-        let (y, [height, width]) = (window.top + row, self.size);
+    pub(crate) fn prefetch(&self, c: usize, region: Region, row: usize) {
+        let (y, [height, width]) = (region.top + row, self.size);
         if c < self.planes.channels && (1..=height).contains(&y) {
             let column = |x: usize| x * self.from[1] / width;
-            let start = column(window.left.saturating_sub(1));
-            let end = column((window.left + window.width).min(width));
+            let start = column(region.left.saturating_sub(1));
+            let end = column((region.left + region.width).min(width));
             let row = &self.planes.row(c)[self.row_of(y - 1) * self.from[1]..];
             prefetch(&row[start..end], Near::First);
         }
@@ -159,9 +160,9 @@ impl Source<'_> {
     }
 }
 
-/// A window of a map.
+/// A part of a map.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
+pub(crate) struct Region {
     /// First row and column, counted from the zeros around the map.
     pub top: usize,
     pub left: usize,
@@ -203,25 +204,6 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Normalises into a value.
-    pub fn planes(&self, ctx: &Context, x: &Planes, activation: Activation) -> Planes {
-        self.source(x, [1, x.positions], activation).planes(ctx)
-    }
-
-    /// Normalises when it is read.
-    pub fn source<'a>(
-        &'a self,
-        x: &'a Planes,
-        size: [usize; 2],
-        activation: Activation,
-    ) -> Source<'a> {
-        Source {
-            norm: Some(self),
-            activation,
-            ..Source::plain(x, size)
-        }
-    }
-
     /// Normalises into the operand of a linear layer.
     pub fn panels(&self, ctx: &Context, x: &Planes, compute: Compute) -> Panels {
         let (channels, positions) = (x.channels, x.positions);
@@ -229,18 +211,6 @@ impl GroupNorm {
             let x = x.view(0..channels, range);
             scale_panel(ctx.isa, x, self.scale.as_f32(), self.shift.as_f32(), panel);
         })
-    }
-
-    /// Normalises into the operand of a 3x3 convolution.
-    pub fn padded(
-        &self,
-        ctx: &Context,
-        x: &Planes,
-        size: [usize; 2],
-        activation: Activation,
-        compute: Compute,
-    ) -> Padded {
-        self.source(x, size, activation).padded(ctx, compute)
     }
 
     /// Scale and shift of channel `c`.

@@ -3,7 +3,7 @@
 //! This is the way to GPUs, and on a CPU an independent check of our own kernels. Maps are `[1, C, H, W]`, tokens
 //! `[1, T, C]`. Norms and softmax are computed in f32 whatever the type.
 
-use crate::backend::{Activation, Affine, Backend, Window};
+use crate::backend::{Activation, Affine, After, Backend, Input, Window};
 use crate::{DType, Device, Error, Result};
 use candle_core::{D, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -58,6 +58,22 @@ impl Candle {
         };
         let t = Tensor::from_raw_buffer(weight.bytes(), stored, weight.shape(), &self.device)?;
         Ok(t.to_dtype(dtype)?)
+    }
+
+    /// Group norm, then an activation, in f32.
+    fn normed(&self, x: &Tensor, norm: &Norm, activation: Activation) -> Result<Tensor> {
+        let (_, channels, height, width) = x.dims4()?;
+        let x = x.to_dtype(candle_core::DType::F32)?;
+        // Sums of rows first, then of those: long sums in f32 lose digits.
+        let x = x.reshape((norm.groups, channels / norm.groups * height, width))?;
+        let x = x.broadcast_sub(&x.mean_keepdim(2)?.mean_keepdim(1)?)?;
+        let variance = x.sqr()?.mean_keepdim(2)?.mean_keepdim(1)?;
+        let x = x.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
+        let x = x.reshape((1, channels, height, width))?;
+        let x = x
+            .broadcast_mul(&norm.weight.reshape((1, channels, 1, 1))?)?
+            .broadcast_add(&norm.bias.reshape((1, channels, 1, 1))?)?;
+        Ok(activated(x, activation)?.to_dtype(self.dtype)?)
     }
 
     /// Host values on the device, in the type of computation.
@@ -198,19 +214,8 @@ impl Backend for Candle {
         Ok(x.to_dtype(self.dtype)?)
     }
 
-    fn group_norm(&self, x: &Tensor, norm: &Norm, activation: Activation) -> Result<Tensor> {
-        let (_, channels, height, width) = x.dims4()?;
-        let x = x.to_dtype(candle_core::DType::F32)?;
-        // Sums of rows first, then of those: long sums in f32 lose digits.
-        let x = x.reshape((norm.groups, channels / norm.groups * height, width))?;
-        let x = x.broadcast_sub(&x.mean_keepdim(2)?.mean_keepdim(1)?)?;
-        let variance = x.sqr()?.mean_keepdim(2)?.mean_keepdim(1)?;
-        let x = x.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
-        let x = x.reshape((1, channels, height, width))?;
-        let x = x
-            .broadcast_mul(&norm.weight.reshape((1, channels, 1, 1))?)?
-            .broadcast_add(&norm.bias.reshape((1, channels, 1, 1))?)?;
-        Ok(activated(x, activation)?.to_dtype(self.dtype)?)
+    fn group_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        self.normed(x, norm, Activation::Identity)
     }
 
     fn linear(&self, x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
@@ -235,11 +240,17 @@ impl Backend for Candle {
 
     fn conv2d(
         &self,
-        x: &Tensor,
+        input: Input<'_, Self>,
         layer: &Conv2d,
-        channels: Option<&Tensor>,
-        residual: Option<Tensor>,
+        after: After<'_, Self>,
     ) -> Result<Tensor> {
+        let mut x = match input.norm {
+            Some(norm) => self.normed(input.x, norm, input.activation)?,
+            None => activated(input.x.clone(), input.activation)?,
+        };
+        if let Some([height, width]) = input.size {
+            x = x.upsample_nearest2d(height, width)?;
+        }
         let Window { stride, padding } = layer.window;
         let [top, bottom, left, right] = padding;
         let mut y = if padding == [top; 4] {
@@ -253,17 +264,13 @@ impl Backend for Candle {
         if let Some(bias) = &layer.bias {
             y = y.broadcast_add(bias)?;
         }
-        if let Some(channels) = channels {
+        if let Some(channels) = after.channels {
             y = y.broadcast_add(&channels.reshape((1, (), 1, 1))?)?;
         }
-        match residual {
-            Some(residual) => self.add(y, &residual),
-            None => Ok(y),
+        if let Some(residual) = after.residual {
+            y = self.add(y, &residual)?;
         }
-    }
-
-    fn upsample_nearest(&self, x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
-        Ok(x.upsample_nearest2d(height, width)?)
+        activated(y, after.activation)
     }
 
     fn concat_channels(&self, a: Tensor, b: Tensor) -> Result<Tensor> {

@@ -54,6 +54,67 @@ impl Window {
     }
 }
 
+/// What a convolution reads, and what is done to it on its way in: norm, activation and size, in this order.
+pub struct Input<'a, B: Backend> {
+    /// A map.
+    pub x: &'a B::Tensor,
+    /// A group norm.
+    pub norm: Option<&'a B::Norm>,
+    /// Applied to each number.
+    pub activation: Activation,
+    /// Height and width to enlarge to: each pixel is the nearest, source = floor(destination * in / out).
+    pub size: Option<[usize; 2]>,
+}
+
+impl<'a, B: Backend> Input<'a, B> {
+    /// A map as it is.
+    pub fn plain(x: &'a B::Tensor) -> Self {
+        Self {
+            x,
+            norm: None,
+            activation: Activation::Identity,
+            size: None,
+        }
+    }
+
+    /// `activation(norm(x))`.
+    pub fn normed(x: &'a B::Tensor, norm: &'a B::Norm, activation: Activation) -> Self {
+        Self {
+            norm: Some(norm),
+            activation,
+            ..Self::plain(x)
+        }
+    }
+
+    /// A map, enlarged.
+    pub fn upsampled(x: &'a B::Tensor, height: usize, width: usize) -> Self {
+        Self {
+            size: Some([height, width]),
+            ..Self::plain(x)
+        }
+    }
+}
+
+/// What is done to the result of a convolution on its way out: `activation(y + channels + residual)`.
+pub struct After<'a, B: Backend> {
+    /// A vector `[1, out]`, one value a channel.
+    pub channels: Option<&'a B::Tensor>,
+    /// A map of the result's shape.
+    pub residual: Option<B::Tensor>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl<B: Backend> Default for After<'_, B> {
+    fn default() -> Self {
+        Self {
+            channels: None,
+            residual: None,
+            activation: Activation::Identity,
+        }
+    }
+}
+
 /// A device and the layers it offers.
 ///
 /// A [`Backend::Tensor`] is either a **map** `[channels, height, width]` or **tokens** `[tokens, channels]`
@@ -123,13 +184,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Normalises the channels of each token.
     fn layer_norm(&self, x: &Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
-    /// Normalises groups of channels over the whole map, then applies `activation`.
-    fn group_norm(
-        &self,
-        x: &Self::Tensor,
-        norm: &Self::Norm,
-        activation: Activation,
-    ) -> Result<Self::Tensor>;
+    /// Normalises groups of channels over the whole map, for a linear layer to read; a convolution does it on its way in.
+    fn group_norm(&self, x: &Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
 
     /// `activation(W x + b)`.
     fn linear(
@@ -148,20 +204,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// GEGLU: with `(value, gate)` the two halves of `W x + b`, `value * gelu(gate)`.
     fn linear_geglu(&self, x: &Self::Tensor, layer: &Self::Linear) -> Result<Self::Tensor>;
 
-    /// Convolution; then `+ channels` (a vector `[1, out]`, one value a channel) and `+ residual` where given.
+    /// Convolution of what [`Input`] says, with what [`After`] says done to the result.
     fn conv2d(
         &self,
-        x: &Self::Tensor,
+        input: Input<'_, Self>,
         layer: &Self::Conv2d,
-        channels: Option<&Self::Tensor>,
-        residual: Option<Self::Tensor>,
-    ) -> Result<Self::Tensor>;
-    /// Nearest neighbour to an explicit size: source = floor(destination * in / out).
-    fn upsample_nearest(
-        &self,
-        x: &Self::Tensor,
-        height: usize,
-        width: usize,
+        after: After<'_, Self>,
     ) -> Result<Self::Tensor>;
     /// `a`'s channels, then `b`'s.
     fn concat_channels(&self, a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor>;

@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, Backend, Window};
+use crate::backend::{Activation, After, Backend, Input, Window};
 
 /// What a [`ResnetBlock2D`] is made of.
 #[derive(Clone, Copy, Debug)]
@@ -74,20 +74,26 @@ impl<B: Backend> ResnetBlock2D<B> {
             (Some(proj), Some(temb)) => Some(b.linear(temb, proj, Activation::Identity)?),
             _ => None,
         };
-        // Each value goes as soon as the next is made: at the autoencoder's end they are most of the memory.
-        let normed = b.group_norm(&x, &self.norm1, Activation::Silu)?;
-        let h = b.conv2d(&normed, &self.conv1, temb.as_ref(), None)?;
-        drop(normed);
-        let normed = b.group_norm(&h, &self.norm2, Activation::Silu)?;
-        drop(h);
+        let after = After {
+            channels: temb.as_ref(),
+            ..After::default()
+        };
+        let input = Input::normed(&x, &self.norm1, Activation::Silu);
+        let h = b.conv2d(input, &self.conv1, after)?;
+        // `x` goes as soon as it can: at the autoencoder's end values are most of the memory.
         let residual = match &self.conv_shortcut {
             Some(shortcut) => {
-                let projected = b.conv2d(&x, shortcut, None, None)?;
+                let projected = b.conv2d(Input::plain(&x), shortcut, After::default())?;
                 drop(x);
                 projected
             }
             None => x,
         };
-        b.conv2d(&normed, &self.conv2, None, Some(residual))
+        let after = After {
+            residual: Some(residual),
+            ..After::default()
+        };
+        let input = Input::normed(&h, &self.norm2, Activation::Silu);
+        b.conv2d(input, &self.conv2, after)
     }
 }

@@ -79,7 +79,7 @@ impl<B: Backend> Transformer2DModel<B> {
         prompt: &[B::KeysValues],
     ) -> Result<B::Tensor> {
         let (height, width) = b.size(&x);
-        let h = b.group_norm(&x, &self.norm, Activation::Identity)?;
+        let h = b.group_norm(&x, &self.norm)?;
         let residual = b.map_to_tokens(x)?;
         let h = b.map_to_tokens(h)?;
         let mut h = b.linear(&h, &self.proj_in, Activation::Identity)?;

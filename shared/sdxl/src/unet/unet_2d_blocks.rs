@@ -5,7 +5,7 @@
 
 use crate::Result;
 use crate::backend::loader::Loader;
-use crate::backend::{Backend, Window};
+use crate::backend::{After, Backend, Input, Window};
 use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
 use crate::blocks::transformer_2d::{Transformer2DModel, TransformerConfig};
 
@@ -139,7 +139,7 @@ impl<B: Backend> DownBlock<B> {
             skips.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
-            x = b.conv2d(&x, downsampler, None, None)?;
+            x = b.conv2d(Input::plain(&x), downsampler, After::default())?;
             skips.push(x.clone());
         }
         Ok(x)
@@ -274,7 +274,7 @@ impl<B: Backend> UpBlock<B> {
             return Ok(x);
         };
         let (height, width) = b.size(skip);
-        let x = b.upsample_nearest(&x, height, width)?;
-        b.conv2d(&x, upsampler, None, None)
+        let input = Input::upsampled(&x, height, width);
+        b.conv2d(input, upsampler, After::default())
     }
 }

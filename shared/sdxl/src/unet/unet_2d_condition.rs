@@ -8,7 +8,7 @@ use super::unet_2d_blocks::{
     BlockConfig, BlockPrompt, DownBlock, UNetMidBlock2DCrossAttn, UpBlock,
 };
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, Backend, Window};
+use crate::backend::{Activation, After, Backend, Input, Window};
 use crate::blocks::embeddings::{TimestepEmbedding, get_timestep_embedding};
 use crate::blocks::transformer_2d::TransformerConfig;
 use crate::error::{expect_finite, expect_len};
@@ -226,7 +226,7 @@ impl<B: Backend> UNet2DConditionModel<B> {
             let sample = [sample, &conditioning.image].concat();
             b.map(&sample, c.in_channels, height, width)?
         };
-        let mut x = b.conv2d(&x, &self.conv_in, None, None)?;
+        let mut x = b.conv2d(Input::plain(&x), &self.conv_in, After::default())?;
         watch("conv_in", &x)?;
         let mut skips = vec![x.clone()];
         for (i, (block, prompt)) in self
@@ -251,8 +251,8 @@ impl<B: Backend> UNet2DConditionModel<B> {
             x = block.forward(b, x, &silu_emb, prompt, &mut skips)?;
             watch(&format!("up_blocks.{i}"), &x)?;
         }
-        let x = b.group_norm(&x, &self.conv_norm_out, Activation::Silu)?;
-        let x = b.conv2d(&x, &self.conv_out, None, None)?;
+        let input = Input::normed(&x, &self.conv_norm_out, Activation::Silu);
+        let x = b.conv2d(input, &self.conv_out, After::default())?;
         let output = b.to_host(&x)?;
         expect_finite("the UNet's output", &output)?;
         Ok(output)

@@ -10,7 +10,7 @@ use super::autoencoder_kl_config::AutoencoderKLConfig;
 use super::tiling::{self, Map};
 use super::vae::{Decoder, Encoder};
 use crate::backend::loader::Loader;
-use crate::backend::{Backend, Window};
+use crate::backend::{After, Backend, Input, Window};
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
 
@@ -65,7 +65,7 @@ impl<B: Backend> AutoencoderKLDecoder<B> {
         let b = &self.backend;
         let mut x = b.map(z, self.config.latent_channels, height, width)?;
         if let Some(conv) = &self.post_quant_conv {
-            x = b.conv2d(&x, conv, None, None)?;
+            x = b.conv2d(Input::plain(&x), conv, After::default())?;
         }
         b.to_host(&self.decoder.forward(b, &x)?)
     }
@@ -132,7 +132,7 @@ impl<B: Backend> AutoencoderKLEncoder<B> {
         let x = b.map(image, self.config.in_channels, height, width)?;
         let mut moments = self.encoder.forward(b, &x)?;
         if let Some(conv) = &self.quant_conv {
-            moments = b.conv2d(&moments, conv, None, None)?;
+            moments = b.conv2d(Input::plain(&moments), conv, After::default())?;
         }
         b.to_host(&moments)
     }

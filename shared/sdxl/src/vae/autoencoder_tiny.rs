@@ -6,7 +6,7 @@
 use super::autoencoder::{Encoded, LatentShape, VaeDecoder, VaeEncoder, expect_image};
 use super::autoencoder_tiny_config::AutoencoderTinyConfig;
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, Backend, Window};
+use crate::backend::{Activation, After, Backend, Input, Window};
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
 
@@ -26,34 +26,54 @@ impl<B: Backend> AutoencoderTinyBlock<B> {
     }
 
     fn forward(&self, b: &B, x: B::Tensor) -> Result<B::Tensor> {
-        let h = b.conv2d(&x, &self.conv[0], None, None)?;
-        let h = b.activate(h, Activation::Relu)?;
-        let h = b.conv2d(&h, &self.conv[1], None, None)?;
-        let h = b.activate(h, Activation::Relu)?;
-        let h = b.conv2d(&h, &self.conv[2], None, Some(x))?;
-        b.activate(h, Activation::Relu)
+        let relu = |residual| After {
+            residual,
+            activation: Activation::Relu,
+            ..After::default()
+        };
+        let h = b.conv2d(Input::plain(&x), &self.conv[0], relu(None))?;
+        let h = b.conv2d(Input::plain(&h), &self.conv[1], relu(None))?;
+        b.conv2d(Input::plain(&h), &self.conv[2], relu(Some(x)))
     }
 }
 
-/// An entry of the `Sequential` that encoder and decoder are.
+/// Entries of the `Sequential` that encoder and decoder are.
 enum Layer<B: Backend> {
-    Conv(B::Conv2d),
-    Relu,
+    /// An upsampling to twice the size where the factor is 2, a convolution, an activation.
+    Conv {
+        factor: usize,
+        conv: B::Conv2d,
+        activation: Activation,
+    },
     Block(AutoencoderTinyBlock<B>),
-    /// Nearest neighbour, twice the size.
-    Upsample,
 }
 
 impl<B: Backend> Layer<B> {
+    /// A convolution alone.
+    fn conv(conv: B::Conv2d) -> Self {
+        Self::Conv {
+            factor: 1,
+            conv,
+            activation: Activation::Identity,
+        }
+    }
+
     fn forward(&self, b: &B, x: B::Tensor) -> Result<B::Tensor> {
         match self {
-            Self::Conv(conv) => b.conv2d(&x, conv, None, None),
-            Self::Relu => b.activate(x, Activation::Relu),
-            Self::Block(block) => block.forward(b, x),
-            Self::Upsample => {
+            Self::Conv {
+                factor,
+                conv,
+                activation,
+            } => {
                 let (height, width) = b.size(&x);
-                b.upsample_nearest(&x, 2 * height, 2 * width)
+                let input = Input::upsampled(&x, factor * height, factor * width);
+                let after = After {
+                    activation: *activation,
+                    ..After::default()
+                };
+                b.conv2d(input, conv, after)
             }
+            Self::Block(block) => block.forward(b, x),
         }
     }
 }
@@ -78,30 +98,33 @@ impl<B: Backend> AutoencoderTinyDecoder<B> {
         loader.ignore("encoder.");
         let c = &config;
         let (channels, same) = (&c.decoder_block_out_channels, Window::same(K));
-        let mut layers = Vec::new();
         let loader = loader.pp("decoder.layers");
-        let conv = loader.conv2d(
-            &layers.len().to_string(),
-            c.latent_channels,
-            channels[0],
-            K,
-            same,
-        )?;
-        layers.push(Layer::Conv(conv));
-        layers.push(Layer::Relu);
+        let (first, latents) = (channels[0], c.latent_channels);
+        let mut layers = vec![Layer::Conv {
+            factor: 1,
+            conv: loader.conv2d("0", latents, first, K, same)?,
+            activation: Activation::Relu,
+        }];
+        // Of the next entry: the ReLU is one, and so is an upsampling.
+        let mut index = 2;
         for (i, &blocks) in c.num_decoder_blocks.iter().enumerate() {
             let n = channels[i];
             for _ in 0..blocks {
-                let block = AutoencoderTinyBlock::load(&loader.pp(layers.len()), n)?;
+                let block = AutoencoderTinyBlock::load(&loader.pp(index), n)?;
                 layers.push(Layer::Block(block));
+                index += 1;
             }
-            let conv = if i + 1 < c.num_decoder_blocks.len() {
-                layers.push(Layer::Upsample);
-                loader.conv2d_no_bias(&layers.len().to_string(), n, n, K, same)?
+            layers.push(if i + 1 < c.num_decoder_blocks.len() {
+                let name = (index + 1).to_string();
+                Layer::Conv {
+                    factor: 2,
+                    conv: loader.conv2d_no_bias(&name, n, n, K, same)?,
+                    activation: Activation::Identity,
+                }
             } else {
-                loader.conv2d(&layers.len().to_string(), n, c.out_channels, K, same)?
-            };
-            layers.push(Layer::Conv(conv));
+                Layer::conv(loader.conv2d(&index.to_string(), n, c.out_channels, K, same)?)
+            });
+            index += 2;
         }
         Ok(Self {
             backend: loader.backend.clone(),
@@ -181,7 +204,7 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
             } else {
                 loader.conv2d_no_bias(&layers.len().to_string(), n, n, K, half)?
             };
-            layers.push(Layer::Conv(conv));
+            layers.push(Layer::conv(conv));
             for _ in 0..blocks {
                 let block = AutoencoderTinyBlock::load(&loader.pp(layers.len()), n)?;
                 layers.push(Layer::Block(block));
@@ -195,7 +218,7 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
             K,
             Window::same(K),
         )?;
-        layers.push(Layer::Conv(conv));
+        layers.push(Layer::conv(conv));
         Ok(Self {
             backend: loader.backend.clone(),
             config,

@@ -6,7 +6,7 @@
 use super::autoencoder_kl_config::AutoencoderKLConfig;
 use crate::Result;
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, Backend, Window};
+use crate::backend::{Activation, After, Backend, Input, Window};
 use crate::blocks::attention::Attention;
 use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
 
@@ -54,7 +54,7 @@ impl<B: Backend> UNetMidBlock2D<B> {
     fn forward(&self, b: &B, x: B::Tensor) -> Result<B::Tensor> {
         let x = self.resnets[0].forward(b, x, None)?;
         let (height, width) = b.size(&x);
-        let h = b.group_norm(&x, &self.group_norm, Activation::Identity)?;
+        let h = b.group_norm(&x, &self.group_norm)?;
         let h = b.map_to_tokens(h)?;
         let kv = self.attention.keys_values(b, &h)?;
         let x = b.map_to_tokens(x)?;
@@ -118,18 +118,18 @@ impl<B: Backend> Encoder<B> {
     /// # Errors
     /// The backend's.
     pub(crate) fn forward(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
-        let mut x = b.conv2d(x, &self.conv_in, None, None)?;
+        let mut x = b.conv2d(Input::plain(x), &self.conv_in, After::default())?;
         for level in &self.down_blocks {
             for resnet in &level.resnets {
                 x = resnet.forward(b, x, None)?;
             }
             if let Some(downsampler) = &level.sampler {
-                x = b.conv2d(&x, downsampler, None, None)?;
+                x = b.conv2d(Input::plain(&x), downsampler, After::default())?;
             }
         }
         let x = self.mid_block.forward(b, x)?;
-        let x = b.group_norm(&x, &self.conv_norm_out, Activation::Silu)?;
-        b.conv2d(&x, &self.conv_out, None, None)
+        let input = Input::normed(&x, &self.conv_norm_out, Activation::Silu);
+        b.conv2d(input, &self.conv_out, After::default())
     }
 }
 
@@ -177,7 +177,7 @@ impl<B: Backend> Decoder<B> {
     /// # Errors
     /// The backend's.
     pub(crate) fn forward(&self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
-        let x = b.conv2d(x, &self.conv_in, None, None)?;
+        let x = b.conv2d(Input::plain(x), &self.conv_in, After::default())?;
         let mut x = self.mid_block.forward(b, x)?;
         for level in &self.up_blocks {
             for resnet in &level.resnets {
@@ -185,11 +185,11 @@ impl<B: Backend> Decoder<B> {
             }
             if let Some(upsampler) = &level.sampler {
                 let (height, width) = b.size(&x);
-                x = b.upsample_nearest(&x, 2 * height, 2 * width)?;
-                x = b.conv2d(&x, upsampler, None, None)?;
+                let input = Input::upsampled(&x, 2 * height, 2 * width);
+                x = b.conv2d(input, upsampler, After::default())?;
             }
         }
-        let x = b.group_norm(&x, &self.conv_norm_out, Activation::Silu)?;
-        b.conv2d(&x, &self.conv_out, None, None)
+        let input = Input::normed(&x, &self.conv_norm_out, Activation::Silu);
+        b.conv2d(input, &self.conv_out, After::default())
     }
 }

@@ -6,7 +6,7 @@ use crate::arch::{LANES, PANEL};
 use crate::isa::Isa;
 use crate::isa::per_isa;
 use crate::memory::Scratch;
-use crate::value::{Source, Window};
+use crate::value::{Region, Source};
 
 /// Where the inputs of a task lie: `[POINTS][channels][PANEL]`.
 ///
@@ -46,7 +46,7 @@ pub(super) fn transform(
     let rows = block.height * OUT + IN - OUT;
     let used = block.width * OUT + IN - OUT;
     let width = used.next_multiple_of(LANES);
-    let window = Window {
+    let region = Region {
         top: block.top * OUT,
         left: block.left * OUT,
         width,
@@ -57,10 +57,10 @@ pub(super) fn transform(
     let (lines, room) = room.split_at_mut(rows * width);
     let (columns, phases) = room.split_at_mut(IN * width);
     for c in 0..x.planes.channels {
-        x.window(isa, c, window, lines);
+        x.region(isa, c, region, lines);
         for y in 0..block.height {
             for row in y * OUT..((y + 1) * OUT).min(rows) {
-                x.prefetch(c + 1, window, row);
+                x.prefetch(c + 1, region, row);
             }
             let lines = &lines[y * OUT * width..][..IN * width];
             down(isa, lines, columns);

@@ -14,12 +14,11 @@ mod output;
 mod transform;
 mod weights;
 
-use super::residual::Residual;
 use crate::arch::{Aside, Compute, Fetch, LANES, NR, PANEL, Tile, kernels};
 use crate::context::Context;
 use crate::isa::Isa;
-use crate::memory::{Disjoint, with_scratch};
-use crate::product::offsets;
+use crate::memory::with_scratch;
+use crate::product::{After, offsets};
 use crate::value::{Planes, Source};
 use crate::weight::Matrix;
 use blocks::Blocks;
@@ -41,29 +40,16 @@ pub(crate) fn pays(isa: Isa, compute: Compute, channels: usize, size: [usize; 2]
         }
 }
 
-/// `W * x + b` for a 3x3 convolution of stride 1, into a new map or added to `residual`. float32.
+/// A 3x3 convolution of stride 1 with a rim of one. float32.
 ///
 /// # Panics
 /// If the residual has another shape.
-pub(crate) fn conv3x3(
-    ctx: &Context,
-    x: &Source<'_>,
-    w: Matrix<'_>,
-    bias: Option<&[f32]>,
-    residual: Option<Residual>,
-) -> Planes {
+pub(super) fn conv3x3(ctx: &Context, x: &Source<'_>, w: Matrix<'_>, after: After<'_>) -> Planes {
     let isa = ctx.isa;
     let (channels, outputs) = (x.planes.channels, w.rows);
     let [height, width] = x.size;
-    let add = residual.as_ref().map(|r| r.activation);
-    let mut out = residual.map_or_else(|| Planes::take(ctx, outputs, height * width), |r| r.planes);
-    assert_eq!(
-        (out.channels, out.positions),
-        (outputs, height * width),
-        "result of a convolution"
-    );
-    let pitch = out.pitch;
-    let shared = Disjoint::new(out.data_mut());
+    let mut output = after.output(ctx, outputs, height * width);
+    let target = output.target();
     let weights = Weights::transform(ctx, w, channels);
 
     let blocks = Blocks::new(height, width);
@@ -141,11 +127,9 @@ pub(crate) fn conv3x3(
                     }
                     for r in 0..rows.min(outputs.saturating_sub(row)) {
                         let place = output::Place {
-                            out: shared,
-                            start: (row + r) * pitch,
+                            target,
+                            channel: row + r,
                             size: x.size,
-                            bias: bias.map_or(0.0, |b| b[row + r]),
-                            add,
                         };
                         // SAFETY: a task alone holds its tiles of its channels.
                         unsafe {
@@ -155,5 +139,5 @@ pub(crate) fn conv3x3(
                 }
             });
         });
-    out
+    output.planes
 }

@@ -3,10 +3,10 @@
 use super::blocks::Block;
 use super::transform::{IN, Lanes, OUT, POINTS, a};
 use crate::arch::{LANES, PANEL};
-use crate::isa::Isa;
-use crate::isa::per_isa;
+use crate::isa::{Isa, per_isa};
 use crate::math::{Activation, activate_inline};
-use crate::memory::{Disjoint, Scratch};
+use crate::memory::Scratch;
+use crate::product::Target;
 
 /// Where the sums of a task lie: `[POINTS][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of one set
 /// of the cache.
@@ -33,15 +33,11 @@ impl Layout {
 
 /// The channel that results go to.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) out: Disjoint<f32>,
-    /// Its first pixel.
-    pub(super) start: usize,
+pub(super) struct Place<'a> {
+    pub(super) target: Target<'a>,
+    pub(super) channel: usize,
     /// Height and width.
     pub(super) size: [usize; 2],
-    pub(super) bias: f32,
-    /// To what is there, after this is applied to it; without, whatever is there is overwritten.
-    pub(super) add: Option<Activation>,
 }
 
 /// Transforms row `row` of the sums, and stores its pixels.
@@ -54,38 +50,45 @@ pub(super) unsafe fn transform(
     layout: Layout,
     row: usize,
     block: &Block,
-    place: Place,
+    place: Place<'_>,
     room: &mut Scratch,
 ) {
     let [height, width] = place.size;
     let pixels = room.f32(OUT * PANEL * OUT);
     let sums = &sums[layout.at(0, row)..];
-    back(isa, sums, layout.point, block.tiles(), place.bias, pixels);
+    let Target {
+        out,
+        pitch,
+        bias,
+        add,
+        activation,
+    } = place.target;
+    let bias = bias.map_or(0.0, |b| b[place.channel]);
+    back(isa, sums, layout.point, block.tiles(), bias, pixels);
     let (top, left) = (block.top * OUT, block.left * OUT);
     let columns = (block.width * OUT).min(width - left);
     for y in 0..(block.height * OUT).min(height - top) {
         // Pixels of all rows of tiles lie behind each other.
         let start = y % OUT * PANEL + y / OUT * block.width;
         let from = &pixels[start * OUT..][..columns];
+        let at = place.channel * pitch + (top + y) * width + left;
         // SAFETY: by the caller's word.
-        let to = unsafe {
-            place
-                .out
-                .range(place.start + (top + y) * width + left, columns)
-        };
-        match place.add {
-            Some(activation) => add(isa, activation, to, from),
-            None => to.copy_from_slice(from),
-        }
+        let to = unsafe { out.range(at, columns) };
+        finish(isa, from, add, activation, to);
     }
 }
 
 per_isa! {
-fn add(isa, activation: Activation, to: &mut [f32], from: &[f32]) {
-    activate_inline::<LEVEL>(to, activation);
-    for (o, v) in to.iter_mut().zip(from) {
-        *o += *v;
+/// `activation(from)`, or `activation(to + from)`.
+fn finish(isa, from: &[f32], add: bool, activation: Activation, to: &mut [f32]) {
+    if add {
+        for (o, v) in to.iter_mut().zip(from) {
+            *o += *v;
+        }
+    } else {
+        to.copy_from_slice(from);
     }
+    activate_inline::<LEVEL>(to, activation);
 }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where values are shared from, and where the counts of those that are gone wait for the next.
 #[derive(Debug)]
-pub(super) struct Home<T>(Arc<Mutex<Vec<Arc<Option<T>>>>>);
+pub(super) struct Counts<T>(Arc<Mutex<Vec<Arc<Option<T>>>>>);
 
-impl<T> Home<T> {
+impl<T> Counts<T> {
     fn free(&self) -> MutexGuard<'_, Vec<Arc<Option<T>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -18,18 +18,18 @@ impl<T> Home<T> {
         *Arc::get_mut(&mut count).expect("nobody holds one that is free") = Some(value);
         Shared {
             count: Some(count),
-            home: self.clone(),
+            counts: self.clone(),
         }
     }
 }
 
-impl<T> Default for Home<T> {
+impl<T> Default for Counts<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T> Clone for Home<T> {
+impl<T> Clone for Counts<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -40,7 +40,7 @@ impl<T> Clone for Home<T> {
 pub(super) struct Shared<T> {
     /// Both are there until the value is taken out, or dropped.
     count: Option<Arc<Option<T>>>,
-    home: Home<T>,
+    counts: Counts<T>,
 }
 
 impl<T> Shared<T> {
@@ -50,9 +50,9 @@ impl<T> Shared<T> {
         alone.and_then(Option::take).ok_or(self)
     }
 
-    /// Another value from the same home.
+    /// Another value from the same counts.
     pub(super) fn another(&self, value: T) -> Self {
-        self.home.share(value)
+        self.counts.share(value)
     }
 }
 
@@ -68,7 +68,7 @@ impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Self {
             count: self.count.clone(),
-            home: self.home.clone(),
+            counts: self.counts.clone(),
         }
     }
 }
@@ -79,7 +79,7 @@ impl<T> Drop for Shared<T> {
             && let Some(value) = Arc::get_mut(&mut count)
         {
             *value = None;
-            self.home.free().push(count);
+            self.counts.free().push(count);
         }
     }
 }
@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn the_last_holder_takes_the_value_out() {
-        let home = Home::default();
-        let one = home.share("value".to_owned());
+        let counts = Counts::default();
+        let one = counts.share("value".to_owned());
         let two = one.clone();
         let one = one.try_unwrap().expect_err("two hold it");
         drop(two);
@@ -100,14 +100,14 @@ mod tests {
 
     #[test]
     fn counts_are_used_again_and_values_are_dropped() {
-        let (home, value) = (Home::default(), Arc::new(()));
-        let one = home.share(value.clone());
-        let two = (one.clone(), home.share(value.clone()));
+        let (counts, value) = (Counts::default(), Arc::new(()));
+        let one = counts.share(value.clone());
+        let two = (one.clone(), counts.share(value.clone()));
         drop(one);
-        assert_eq!((home.free().len(), Arc::strong_count(&value)), (0, 3));
+        assert_eq!((counts.free().len(), Arc::strong_count(&value)), (0, 3));
         drop(two);
-        assert_eq!((home.free().len(), Arc::strong_count(&value)), (2, 1));
-        let _three = home.share(value);
-        assert_eq!(home.free().len(), 1);
+        assert_eq!((counts.free().len(), Arc::strong_count(&value)), (2, 1));
+        let _three = counts.share(value);
+        assert_eq!(counts.free().len(), 1);
     }
 }
