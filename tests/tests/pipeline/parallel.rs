@@ -187,7 +187,7 @@ fn hosts_that_die_in_the_middle_of_a_run_lose_nothing() {
             {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
-            if random % 2 == 0 {
+            if random.is_multiple_of(2) {
                 // Only what runs there: the host itself stays.
                 run.hosts.kill_work(victim);
             } else if run.hosts.alive() > 1 {
