@@ -138,5 +138,5 @@ fn every_step_of_every_class() {
 
 #[test]
 fn keys_combinations_and_later_starts() {
-    compare_all("classes", 346);
+    compare_all("classes", 348);
 }

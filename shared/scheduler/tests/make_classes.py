@@ -123,11 +123,32 @@ for schedule in ("sigmoid", "laplace"):
     case(DDPM, 6, beta_schedule=schedule)
 case(LCM, 4, timestep_scaling=3.0, original_inference_steps=40)
 
+case(LCM, 4, shifted_timestep=250, original_inference_steps=4)
+case(LCM, 2, shifted_timestep=500, original_inference_steps=4)
+
+
+class Shifted(diffusers.LCMScheduler):
+    """As the card of ChenDY/NitroFusion has it: the network is told of t * shift / 1000, and so is a step's beginning."""
+
+    def shift(self, shift):
+        self.origin = self.timesteps.clone()
+        self.timesteps = self.shifted = (self.timesteps * shift / self.config.num_train_timesteps).long()
+
+    def step(self, output, timestep, sample, generator=None):
+        self.timesteps = self.origin
+        result = super().step(output, timestep, sample, generator)
+        self.timesteps = self.shifted
+        return result
+
+
 kept = {}
 for i, entry in enumerate(CASES):
-    s = getattr(diffusers, entry["class"]).from_config(BASE | entry["overrides"])
+    shift = entry["overrides"].get("shifted_timestep")
+    s = (Shifted if shift else getattr(diffusers, entry["class"])).from_config(BASE | entry["overrides"])
     how = {k: entry[k] for k in ("timesteps", "sigmas") if k in entry}
     s.set_timesteps(**how) if how else s.set_timesteps(entry["steps"])
+    if shift:
+        s.shift(shift)
     g = torch.Generator("cpu").manual_seed(entry["seed"])
     noise = torch.randn(1, 4, 4, 4, generator=g)
     begin = entry.get("begin", 0)

@@ -56,8 +56,18 @@ pub const IMAGES: &str = "images";
 pub const IMAGE_INDEX: &str = "image_index";
 /// Number of denoising steps, at least 1.
 pub const STEPS: &str = "steps";
+/// A published recipe, whose settings stand where neither record nor flags say otherwise.
+pub const RECIPE: &str = "recipe";
 /// The class of scheduler, as diffusers calls it.
 pub const SCHEDULER: &str = "scheduler";
+/// Keys set over the checkpoint's `scheduler_config.json`, as a JSON object.
+pub const SCHEDULER_SET: &str = "scheduler_set";
+/// The timesteps to run at, instead of a number of steps.
+pub const TIMESTEPS: &str = "timesteps";
+/// The sigmas to run at, with the one after the last step, instead of a number of steps.
+pub const SIGMAS: &str = "sigmas";
+/// How much noise the steps of some schedulers add, 0 to 1.
+pub const ETA: &str = "eta";
 /// In a trace: after which step the frame was taken, from 0.
 pub const STEP: &str = "step";
 /// In a trace: what the network was told at this step, 0 to 999, perhaps with a fraction.
@@ -70,6 +80,12 @@ pub const WIDTH: &str = "width";
 pub const HEIGHT: &str = "height";
 /// Classifier-free guidance; at or below 1 there is none.
 pub const GUIDANCE_SCALE: &str = "guidance_scale";
+/// How far the result of guidance is brought back to the contrast that it has without, 0 to 1.
+pub const GUIDANCE_RESCALE: &str = "guidance_rescale";
+/// Share of the training, counted from pure noise, at which a run starts on latents that are noisy already.
+pub const DENOISING_START: &str = "denoising_start";
+/// Share of the training, counted from pure noise, at which a run ends, so that noise is left for another.
+pub const DENOISING_END: &str = "denoising_end";
 /// Share of the schedule that runs when latents are given to start from, above 0 and up to 1.
 pub const STRENGTH: &str = "strength";
 /// SDXL micro-conditioning: size of the picture before cropping, `HEIGHTxWIDTH`.

@@ -32,6 +32,12 @@ pub enum Type {
     Number,
     /// A number above 0 and up to 1.
     Share,
+    /// A number from 0 to 1.
+    Fraction,
+    /// Finite numbers with commas between; in a record a list of them.
+    Numbers,
+    /// A JSON object.
+    Object,
     /// Two whole numbers with an x between, the vertical one first.
     Pair,
 }
@@ -101,9 +107,17 @@ pub const SETTINGS: &[Setting] = &[
     row(keys::IMAGES, COUNT, Place::Prompt, "how many pictures to draw of the prompt. Picture j is a frame of its own and has seed + j"),
     row(keys::IMAGE_INDEX, INDEX, Place::Picture, "which of several pictures of a prompt a frame is, from 0. From 1 on its `id` is the record's with `-1`, `-2`, ... behind it"),
     row(keys::STEPS, COUNT, Place::Record, "denoising steps"),
-    row(keys::SCHEDULER, Type::Text, Place::Record, "the class of scheduler, as diffusers calls it"),
+    row(keys::RECIPE, Type::Text, Place::Record, "a published recipe (`denoise --recipe list` has them), for whatever neither record nor flags say"),
+    row(keys::SCHEDULER, Type::Text, Place::Record, "the class of scheduler, as diffusers calls it; a record may have the short name of `denoise --scheduler`"),
+    row(keys::SCHEDULER_SET, Type::Object, Place::Record, "keys over those of the checkpoint's `scheduler_config.json`, by diffusers' names"),
+    row(keys::TIMESTEPS, Type::Numbers, Place::Record, "the timesteps to run at, descending, instead of `steps`"),
+    row(keys::SIGMAS, Type::Numbers, Place::Record, "the sigmas to run at, descending, with the one after the last step, instead of `steps`"),
+    row(keys::ETA, Type::Fraction, Place::Record, "noise that the steps of DDIM and TCD add: 0 none, 1 the most"),
     row(keys::STRENGTH, Type::Share, Place::Record, "share of the steps that run where there is a picture to start from"),
     row(keys::GUIDANCE_SCALE, Type::Number, Place::Record, "classifier-free guidance, on above 1"),
+    row(keys::GUIDANCE_RESCALE, Type::Fraction, Place::Record, "how far guidance is brought back to the contrast that the prompt alone has (<https://arxiv.org/abs/2305.08891>)"),
+    row(keys::DENOISING_START, Type::Share, Place::Record, "where a run starts on latents that are noisy already: a share of the training, counted from pure noise"),
+    row(keys::DENOISING_END, Type::Share, Place::Record, "where a run ends, likewise, so that noise is left for another"),
     row(keys::WIDTH, Type::Side, Place::Record, "of the picture in pixels"),
     row(keys::HEIGHT, Type::Side, Place::Record, "likewise"),
     row(keys::ORIGINAL_SIZE, Type::Pair, Place::Record, "what the network is told of the size before cropping, as `HEIGHTxWIDTH`"),
@@ -152,6 +166,9 @@ impl fmt::Display for Type {
             ),
             Self::Number => f.write_str("a finite number"),
             Self::Share => f.write_str("a number above 0 and up to 1"),
+            Self::Fraction => f.write_str("a number from 0 to 1"),
+            Self::Numbers => f.write_str("a list of numbers, such as 999,499"),
+            Self::Object => f.write_str("a JSON object"),
             Self::Pair => f.write_str("two whole numbers with an x between, such as 512x512"),
         }
     }
@@ -171,10 +188,23 @@ impl Type {
                 .filter(|side| side.is_multiple_of(LATENT_SCALE as u64))
                 .map(|side| side.to_string()),
             // What is computed with is an f32.
-            Self::Number | Self::Share => {
+            Self::Number | Self::Share | Self::Fraction => {
                 let number = text.parse::<f32>().ok().filter(|n| n.is_finite())?;
-                let fits = self == Self::Number || number > 0.0 && number <= 1.0;
+                let fits = match self {
+                    Self::Share => number > 0.0 && number <= 1.0,
+                    Self::Fraction => (0.0..=1.0).contains(&number),
+                    _ => true,
+                };
                 fits.then(|| text.to_owned())
+            }
+            Self::Numbers => {
+                let parts: Vec<_> = text.split(',').map(str::trim).collect();
+                let finite = |part: &&str| part.parse::<f64>().is_ok_and(f64::is_finite);
+                parts.iter().all(finite).then(|| parts.join(","))
+            }
+            Self::Object => {
+                let object: serde_json::Map<String, Json> = serde_json::from_str(text).ok()?;
+                Some(Json::Object(object).to_string())
             }
             Self::Pair => {
                 let (first, second) = text.split_once('x')?;
@@ -234,13 +264,28 @@ impl Setting {
     /// It is of another type, or out of range.
     pub fn of_json(&self, value: &Json) -> Result<Option<String>, Wrong> {
         let shown = value.to_string();
+        let listed;
         let text = match (self.value, value) {
             (_, Json::Null) => return Ok(None),
             (Type::Text | Type::Name | Type::Pair, Json::String(text)) => Some(text),
             (
-                Type::Whole(..) | Type::Side | Type::Number | Type::Share | Type::Name,
+                Type::Whole(..)
+                | Type::Side
+                | Type::Number
+                | Type::Share
+                | Type::Fraction
+                | Type::Name,
                 Json::Number(_),
-            ) => Some(&shown),
+            )
+            | (Type::Object, Json::Object(_)) => Some(&shown),
+            (Type::Numbers, Json::Array(list)) if list.iter().all(Json::is_number) => {
+                listed = list
+                    .iter()
+                    .map(Json::to_string)
+                    .collect::<Vec<_>>()
+                    .join(",");
+                Some(&listed)
+            }
             _ => None,
         };
         text.and_then(|text| self.value.normal(text))

@@ -17,6 +17,8 @@ struct LcmScheduler {
     prediction: Prediction,
     limit: Limit,
     timestep_scaling: f32,
+    /// The timesteps before they were shifted: where noise is added to the sample.
+    unshifted: Vec<i64>,
 }
 
 pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Scheduler>> {
@@ -28,9 +30,19 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
     let prediction = Prediction::read(keys)?;
     let limit = Limit::read(keys, false)?;
     let timestep_scaling = keys.number("timestep_scaling", 10.0)? as f32;
-    let (timesteps, n) = distilled_timesteps(keys, steps, training.len())?;
+    let (unshifted, n) = distilled_timesteps(keys, steps, training.len())?;
+    // NitroFusion's TimestepShiftLCMScheduler: the network is told, and the picture foreseen, further down.
+    let train = training.len();
+    let timesteps = match keys.count_in("shifted_timestep", 0..=train, 0)? {
+        0 => unshifted.clone(),
+        shift => {
+            let shifted = |t: &f64| f64::from((*t as f32 * shift as f32 / train as f32).trunc());
+            unshifted.iter().map(shifted).collect()
+        }
+    };
     Ok(Box::new(LcmScheduler {
         space: AlphaSpace::new(keys, training, &timesteps, n)?,
+        unshifted: unshifted.iter().map(|&t| t as i64).collect(),
         prediction,
         limit,
         timestep_scaling,
@@ -62,7 +74,7 @@ impl Scheduler for LcmScheduler {
         let denoised = zip(&original, sample, |original, sample| {
             c_out * original + c_skip * sample
         });
-        let prev_sample = match self.space.timesteps.get(i + 1) {
+        let prev_sample = match self.unshifted.get(i + 1) {
             None => denoised.clone(),
             Some(&next) => {
                 let noise = generator.randn(sample.len());

@@ -150,6 +150,36 @@ fn a_flag_takes_what_a_record_takes() {
 }
 
 #[test]
+fn lists_and_objects() {
+    assert_eq!(
+        json("timesteps", "[999, 749.5, 1e1]"),
+        Ok(Some("999,749.5,10.0".to_owned()))
+    );
+    assert_eq!(text("timesteps", "999, 749"), Ok("999,749".to_owned()));
+    for bad in ["", "999,", "999;749", "1,inf", "1,two"] {
+        assert!(text("sigmas", bad).is_err(), "{bad}");
+    }
+    for bad in ["\"999,749\"", "[\"999\"]", "999", "[null]", "[]"] {
+        assert!(json("timesteps", bad).is_err(), "{bad}");
+    }
+    let object = "{\"use_karras_sigmas\":true}";
+    assert_eq!(json("scheduler_set", object), Ok(Some(object.to_owned())));
+    assert_eq!(
+        text("scheduler_set", "{ \"use_karras_sigmas\" :true}"),
+        Ok(object.to_owned())
+    );
+    assert_eq!(
+        json("scheduler_set", "[1]"),
+        Err("expected a JSON object, found [1]".to_owned())
+    );
+    assert_eq!(json("eta", "0"), Ok(Some("0".to_owned())));
+    assert_eq!(
+        json("eta", "1.5"),
+        Err("expected a number from 0 to 1, found 1.5".to_owned())
+    );
+}
+
+#[test]
 fn each_key_stands_in_the_table_once() {
     for setting in SETTINGS {
         let same = SETTINGS.iter().filter(|other| other.key == setting.key);
