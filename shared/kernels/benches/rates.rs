@@ -124,7 +124,7 @@ fn main() {
                     format!("geglu {m} tokens {k} -> {n}"),
                     2.0 * (m * k * n) as f64,
                     &mut || {
-                        turbo_kernels::linear_geglu(&ctx, &panels, w, None);
+                        turbo_kernels::linear_geglu(&ctx, &panels, w, None, compute);
                     },
                 );
             }

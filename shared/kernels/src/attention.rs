@@ -39,10 +39,10 @@ fn key_unit(kernels: &Kernels, compute: Compute) -> usize {
 }
 
 impl KeysValues {
-    /// Packs keys and values, each `heads` times `width` channels.
+    /// Packs keys and values, each `heads` times `width` channels, for products of floats.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// If the shapes do not agree, or `compute` is int8.
     pub fn pack(
         ctx: &Context,
         keys: &Planes,
@@ -54,6 +54,10 @@ impl KeysValues {
             keys.channels == values.channels
                 && keys.positions == values.positions
                 && keys.channels.is_multiple_of(heads)
+        );
+        assert!(
+            compute != Compute::Int8,
+            "attention has no products of int8"
         );
         let (width, tokens, isa) = (keys.channels / heads, keys.positions, ctx.isa);
         let kernels = kernels(isa, compute);
@@ -354,11 +358,13 @@ fn softmax_block(
     }
     state.max = max;
     let per = compute.per_step();
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
     for (s, out) in out.chunks_exact_mut(PANEL).enumerate() {
-        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
         for i in 0..per {
             let j = s * per + i;
-            if j < block.keys {
+            if j >= block.keys {
+                numbers[i].fill(0.0);
+            } else {
                 let row: &[f32; PANEL] = scores[j * PANEL..][..PANEL].try_into().expect("a row of a panel");
                 for l in 0..PANEL {
                     // `exp` does not reach zero, which a hidden key needs.

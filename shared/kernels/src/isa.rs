@@ -11,23 +11,32 @@ pub enum Isa {
     Portable,
     /// aarch64 with 128-bit vectors.
     Neon,
+    /// NEON with int8 dot products.
+    NeonDot,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// AVX2 with int8 dot products in registers of 256 bits.
+    Avx2Vnni,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512 with bfloat16 dot products.
+    /// AVX-512 with int8 dot products.
+    Avx512Vnni,
+    /// AVX-512 with int8 and bfloat16 dot products.
     Avx512Bf16,
-    /// AVX-512 with bfloat16 dot products and AMX, whose tiles multiply bfloat16.
+    /// The same with AMX, whose tiles multiply bfloat16 and int8.
     Avx512Amx,
 }
 
 impl Isa {
     /// Every instruction set, plainest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Portable,
         Self::Neon,
+        Self::NeonDot,
         Self::Avx2,
+        Self::Avx2Vnni,
         Self::Avx512,
+        Self::Avx512Vnni,
         Self::Avx512Bf16,
         Self::Avx512Amx,
     ];
@@ -37,8 +46,11 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Neon => "neon",
+            Self::NeonDot => "neon-dot",
             Self::Avx2 => "avx2",
+            Self::Avx2Vnni => "avx2-vnni",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512-vnni",
             Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512Amx => "avx512-amx",
         }
@@ -54,11 +66,19 @@ impl Isa {
         match self {
             Self::Portable => true,
             Self::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::NeonDot => false,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2Vnni => {
+                Self::Avx2.is_available() && (has_avx_vnni() || Self::Avx512Vnni.is_available())
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
@@ -69,8 +89,12 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
             }
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => {
-                Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16")
+                Self::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Amx => Self::Avx512Bf16.is_available() && amx_is_available(),
@@ -123,10 +147,23 @@ impl Isa {
         self.has_bf16() && (self == Self::Avx512Amx || !is_intel())
     }
 
+    /// Whether products of int8 are an instruction. Elsewhere [`Compute::Int8`](crate::Compute::Int8) gives the same
+    /// numbers, but slower than float32.
+    pub fn has_int8(self) -> bool {
+        self == Self::NeonDot || self == Self::Avx2Vnni || self >= Self::Avx512Vnni
+    }
+
     /// Whether products of bfloat16 pairs are an instruction.
     pub fn has_bf16(self) -> bool {
         self >= Self::Avx512Bf16
     }
+}
+
+/// Whether the CPU has int8 dot products in their short encoding. AMD's cores before Zen 5, and Intel's before Alder Lake,
+/// have that of AVX-512 only.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx_vnni() -> bool {
+    is_x86_feature_detected!("avxvnni")
 }
 
 /// Whether Intel made this CPU.
@@ -148,10 +185,21 @@ pub(crate) fn amx_is_available() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 fn amx_has_instructions() -> bool {
-    // Leaf 7 exists on every CPU with AVX-512, which is asked for first.
-    let features = core::arch::x86_64::__cpuid_count(7, 0).edx;
     let (amx_bf16, amx_tile) = (1 << 22, 1 << 24);
-    features & (amx_bf16 | amx_tile) == amx_bf16 | amx_tile
+    amx_features() & (amx_bf16 | amx_tile) == amx_bf16 | amx_tile
+}
+
+/// Whether AMX, which is available, multiplies int8 too.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn amx_has_int8() -> bool {
+    static INT8: OnceLock<bool> = OnceLock::new();
+    *INT8.get_or_init(|| amx_features() & (1 << 25) != 0)
+}
+
+/// Where the CPU says what its AMX can do. The leaf exists on every CPU with AVX-512, which is asked for first.
+#[cfg(target_arch = "x86_64")]
+fn amx_features() -> u32 {
+    core::arch::x86_64::__cpuid_count(7, 0).edx
 }
 
 /// Linux saves the tile registers of a process that asked for it only.
@@ -224,12 +272,12 @@ macro_rules! per_isa {
                 $crate::Isa::Avx512Bf16 | $crate::Isa::Avx512Amx => unsafe { avx512_bf16($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::Isa::Avx512 | $crate::Isa::Avx512Vnni => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::Isa::Avx2 | $crate::Isa::Avx2Vnni => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "aarch64")]
-                $crate::Isa::Neon => body::<{ $crate::isa::FMA }>($($arg),*),
+                $crate::Isa::Neon | $crate::Isa::NeonDot => body::<{ $crate::isa::FMA }>($($arg),*),
                 _ => body::<{ $crate::isa::PLAIN }>($($arg),*),
             }
         }

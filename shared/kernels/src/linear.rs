@@ -1,13 +1,13 @@
 //! Linear layers: `W x + b` over the channels of every position.
 
-use crate::arch::{Compute, PANEL};
+use crate::arch::{Compute, PANEL, kernels};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::math::{Activation, activate, activate_inline, gelu};
 use crate::memory::with_scratch;
 use crate::product::{After, Product, segments, store};
 use crate::step::MOST;
-use crate::value::{Layout, Numbers, PanelMut, Panels, Planes};
+use crate::value::{Layout, Numbers, PanelMut, Panels, Planes, QuantaBuffer};
 use crate::weight::Matrix;
 use rayon::prelude::*;
 
@@ -19,6 +19,7 @@ const BLOCK: usize = 640;
 #[derive(Debug)]
 pub struct Left<'a> {
     data: &'a [u32],
+    quanta: Option<&'a QuantaBuffer>,
     panel_pitch: Option<usize>,
     step_pitch: usize,
     layout: Layout,
@@ -31,6 +32,7 @@ impl<'a> From<&'a Panels> for Left<'a> {
     fn from(x: &'a Panels) -> Self {
         Self {
             data: x.data.as_u32(),
+            quanta: x.quanta.as_ref(),
             panel_pitch: Some(x.steps() * PANEL),
             step_pitch: x.layout.step(),
             layout: x.layout,
@@ -47,6 +49,7 @@ impl<'a> From<&'a Planes> for Left<'a> {
     fn from(x: &'a Planes) -> Self {
         Self {
             data: x.data.as_u32(),
+            quanta: None,
             panel_pitch: None,
             step_pitch: x.pitch,
             layout: Layout::Rows,
@@ -63,6 +66,7 @@ impl Left<'_> {
             ctx,
             compute: self.compute,
             a: self.data,
+            quanta: self.quanta,
             panel_pitch: self.panel_pitch,
             positions: self.positions,
             pitch: self.step_pitch,
@@ -72,6 +76,23 @@ impl Left<'_> {
             parts,
             block: BLOCK,
         }
+    }
+
+    /// Room for a result of so many rows, in the type in which tasks write an operand for products of `compute`. int8 has
+    /// a scale for each position, over all of its channels, and a task has some of these only: so that is made of floats
+    /// once all are there.
+    fn operand(&self, ctx: &Context, rows: usize, compute: Compute) -> Panels {
+        let written = match compute {
+            Compute::Int8 if ctx.isa.prefers_bf16() => Compute::Bf16,
+            Compute::Int8 => Compute::F32,
+            other => other,
+        };
+        let mut out = Panels::take(ctx, rows, self.positions, written);
+        let group = Layout::GROUP * written.per_step();
+        if !kernels(ctx.isa, self.compute).rows.is_multiple_of(group) {
+            out.layout = Layout::Rows; // so that the rows of a tile are whole steps
+        }
+        out
     }
 
     fn check(&self, w: Matrix<'_>, bias: Option<&[f32]>) {
@@ -104,17 +125,18 @@ pub fn linear<'a>(
     output.planes
 }
 
-/// `activation(W x + b)` as the operand of the next layer.
+/// `activation(W x + b)` as the operand of the next layer, for products of type `compute`.
 pub fn linear_panels<'a>(
     ctx: &Context,
     x: impl Into<Left<'a>>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
     activation: Activation,
+    compute: Compute,
 ) -> Panels {
     let x = &x.into();
     x.check(w, bias);
-    let mut out = Panels::take(ctx, w.rows, x.positions, x.compute);
+    let mut out = x.operand(ctx, w.rows, compute);
     let panels = out.disjoint();
     x.product(ctx, w, 1).run(|rows, panel, sums| {
         let bias = bias.map(|b| &b[rows.clone()]);
@@ -123,20 +145,22 @@ pub fn linear_panels<'a>(
         let out = unsafe { panels.channels(panel, rows) };
         store_panel(ctx.isa, sums, bias, activation, out);
     });
-    out
+    converted(ctx, out, compute)
 }
 
-/// GEGLU: with `(value, gate)` the halves of `W x + b`, `value * gelu(gate)`, as the operand of the next layer.
+/// GEGLU: with `(value, gate)` the halves of `W x + b`, `value * gelu(gate)`, as the operand of the next layer, for products of type
+/// `compute`.
 pub fn linear_geglu<'a>(
     ctx: &Context,
     x: impl Into<Left<'a>>,
     w: Matrix<'_>,
     bias: Option<&[f32]>,
+    compute: Compute,
 ) -> Panels {
     let x = &x.into();
     x.check(w, bias);
     let half = w.rows / 2;
-    let mut out = Panels::take(ctx, half, x.positions, x.compute);
+    let mut out = x.operand(ctx, half, compute);
     let panels = out.disjoint();
     x.product(ctx, w, 2).run(|rows, panel, sums| {
         let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
@@ -144,7 +168,15 @@ pub fn linear_geglu<'a>(
         let out = unsafe { panels.channels(panel, rows) };
         store_geglu(ctx.isa, sums, bias, out);
     });
-    out
+    converted(ctx, out, compute)
+}
+
+fn converted(ctx: &Context, panels: Panels, compute: Compute) -> Panels {
+    if panels.compute == compute {
+        panels
+    } else {
+        panels.convert(ctx, compute)
+    }
 }
 
 per_isa! {
@@ -152,10 +184,14 @@ per_isa! {
 fn store_panel(isa, sums: &[f32], bias: Option<&[f32]>, act: Activation, out: PanelMut<'_>) {
     let mut out = out;
     let (per, rows) = (out.compute.per_step(), out.channels);
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
     for s in 0..out.compute.steps(rows) {
-        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
-        for i in 0..per.min(rows - s * per) {
+        for i in 0..per {
             let r = s * per + i;
+            if r == rows {
+                numbers[i].fill(0.0);
+                break;
+            }
             let b = bias.map_or(0.0, |b| b[r]);
             for (v, c) in numbers[i].iter_mut().zip(&sums[r * PANEL..][..PANEL]) {
                 *v = *c + b;
@@ -173,10 +209,14 @@ fn store_geglu(isa, sums: &[f32], bias: Option<(&[f32], &[f32])>, out: PanelMut<
     let mut out = out;
     let (per, rows) = (out.compute.per_step(), out.channels);
     let gates = &sums[sums.len() / 2..];
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
     for s in 0..out.compute.steps(rows) {
-        let mut numbers: Numbers = [[0.0; PANEL]; MOST];
-        for i in 0..per.min(rows - s * per) {
+        for i in 0..per {
             let r = s * per + i;
+            if r == rows {
+                numbers[i].fill(0.0);
+                break;
+            }
             let (bv, bg) = bias.map_or((0.0, 0.0), |(v, g)| (v[r], g[r]));
             let value = &sums[r * PANEL..][..PANEL];
             let gate = &gates[r * PANEL..][..PANEL];

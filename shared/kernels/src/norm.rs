@@ -4,7 +4,7 @@ use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::step::MOST;
-use crate::value::{GroupNorm, Numbers, PanelMut, Panels, Planes, View};
+use crate::value::{GroupNorm, Largest, Numbers, PanelMut, Panels, Planes, View};
 use rayon::prelude::*;
 
 /// Normalises the channels of each position: `(x - mean) / sqrt(variance + eps) * weight + bias`.
@@ -53,14 +53,19 @@ fn layer_norm_panel(isa, x: View<'_>, weight: &[f32], bias: &[f32], eps: f32, pa
     }
     let per = panel.compute.per_step();
     let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    if panel.is_quantized() {
+        let mut largest = Largest::NONE;
+        for c in 0..channels {
+            normalize(x.row(c), &mean, &scale, weight[c], bias[c], &mut numbers[0]);
+            largest.see(&numbers[0][..len]);
+        }
+        panel.scale(&largest);
+    }
     for s in 0..panel.compute.steps(channels) {
         for i in 0..per {
             let c = s * per + i;
             if c < channels {
-                let row = x.row(c);
-                for l in 0..len {
-                    numbers[i][l] = (row[l] - mean[l]) * scale[l] * weight[c] + bias[c];
-                }
+                normalize(x.row(c), &mean, &scale, weight[c], bias[c], &mut numbers[i]);
             } else {
                 numbers[i][..len].fill(0.0);
             }
@@ -68,6 +73,20 @@ fn layer_norm_panel(isa, x: View<'_>, weight: &[f32], bias: &[f32], eps: f32, pa
         panel.write::<LEVEL>(s, &numbers);
     }
 }
+}
+
+#[inline(always)]
+fn normalize(
+    row: &[f32],
+    mean: &[f32; PANEL],
+    scale: &[f32; PANEL],
+    weight: f32,
+    bias: f32,
+    out: &mut [f32; PANEL],
+) {
+    for (l, v) in row.iter().enumerate() {
+        out[l] = (*v - mean[l]) * scale[l] * weight + bias;
+    }
 }
 
 impl GroupNorm {

@@ -50,6 +50,38 @@ pub fn linear(x: &[f32], w: &[f32], bias: Option<&[f32]>, inputs: usize) -> Vec<
     out
 }
 
+/// The numbers of a position as int8, and what they have to be multiplied by: the largest becomes 127.
+pub fn quantize(x: &[f32]) -> (Vec<i8>, f32) {
+    let largest = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+    if largest < 1e-30 {
+        return (vec![0; x.len()], 0.0);
+    }
+    let factor = 127.0 / largest;
+    let numbers = x.iter().map(|v| (v * factor).round_ties_even() as i8);
+    (numbers.collect(), largest / 127.0)
+}
+
+/// As [`linear`] in whole numbers: `x` becomes int8 position by position, row `o` of `w` has to be multiplied by
+/// `scales[o]`.
+pub fn linear_int8(
+    x: &[f32],
+    w: &[i8],
+    scales: &[f32],
+    bias: Option<&[f32]>,
+    inputs: usize,
+) -> Vec<f32> {
+    let mut out = Vec::new();
+    for x in x.chunks_exact(inputs) {
+        let (x, scale) = quantize(x);
+        for (o, w) in w.chunks_exact(inputs).enumerate() {
+            let products = x.iter().zip(w).map(|(a, b)| i32::from(*a) * i32::from(*b));
+            let sum: i32 = products.sum();
+            out.push(sum as f32 * scale * scales[o] + bias.map_or(0.0, |b| b[o]));
+        }
+    }
+    out
+}
+
 /// `[out, oh, ow]` from `x [channels, height, width]` and `w [out, channels, k, k]`.
 pub fn conv2d(
     x: &[f32],

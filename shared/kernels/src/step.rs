@@ -1,6 +1,6 @@
 //! Steps: how numbers become the four bytes of the inner dimension that a tile kernel takes at a time.
 //!
-//! A step holds one float32, or two bfloat16. [`StepWriter`] alone knows; operands, weights, keys and probabilities are
+//! A step holds one float32, two bfloat16, or four int8. [`StepWriter`] alone knows; operands, weights, keys and probabilities are
 //! all written by it.
 
 use crate::arch::{Compute, LANES};
@@ -8,7 +8,7 @@ use crate::arch::{Compute, LANES};
 use crate::isa::BF16;
 
 /// Numbers in a step at most.
-pub(crate) const MOST: usize = 2;
+pub(crate) const MOST: usize = 4;
 
 /// Writes steps of one type.
 #[derive(Clone, Copy)]
@@ -17,7 +17,8 @@ pub(crate) struct StepWriter<const LEVEL: u8>(pub(crate) Compute);
 impl<const LEVEL: u8> StepWriter<LEVEL> {
     /// One step of many positions, whose numbers lie in rows: the first of every position, then the second.
     ///
-    /// Only as many rows are read as a step holds numbers.
+    /// Only as many rows are read as a step holds numbers. For int8 these are numbers from -127 to 127, which are rounded to
+    /// whole ones, ties to even.
     #[inline(always)]
     pub(crate) fn across(self, numbers: [&[f32]; MOST], out: &mut [u32]) {
         match self.0 {
@@ -27,13 +28,19 @@ impl<const LEVEL: u8> StepWriter<LEVEL> {
                 }
             }
             Compute::Bf16 => {
-                let [low, high] = numbers.map(|row| &row[..out.len()]);
+                let (low, high) = (&numbers[0][..out.len()], &numbers[1][..out.len()]);
                 let whole = out.len() / LANES * LANES;
                 for at in (0..whole).step_by(LANES) {
                     pairs::<LEVEL>(&low[at..], &high[at..], &mut out[at..]);
                 }
                 for at in whole..out.len() {
                     out[at] = pair(low[at], high[at]);
+                }
+            }
+            Compute::Int8 => {
+                let [a, b, c, d] = numbers.map(|row| &row[..out.len()]);
+                for at in 0..out.len() {
+                    out[at] = quad([a[at], b[at], c[at], d[at]]);
                 }
             }
         }
@@ -49,6 +56,8 @@ impl<const LEVEL: u8> StepWriter<LEVEL> {
                     *out = number.to_bits();
                 }
             }
+            #[cfg(target_arch = "x86_64")]
+            Compute::Bf16 if LEVEL >= BF16 => crate::arch::f32_to_pairs(row, used),
             Compute::Bf16 => {
                 for (out, numbers) in used.iter_mut().zip(row.chunks_exact(2)) {
                     *out = pair(numbers[0], numbers[1]);
@@ -57,9 +66,35 @@ impl<const LEVEL: u8> StepWriter<LEVEL> {
                     used[row.len() / 2] = pair(*odd, 0.0);
                 }
             }
+            Compute::Int8 => {
+                for (out, numbers) in used.iter_mut().zip(row.chunks(4)) {
+                    let mut four = [0.0; 4];
+                    four[..numbers.len()].copy_from_slice(numbers);
+                    *out = quad(four);
+                }
+            }
         }
         rest.fill(0);
     }
+}
+
+/// Adding it to a number leaves the nearest whole one in the low bits, ties to even.
+const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+
+/// The whole number that int8 makes of a number from -127 to 127.
+#[inline(always)]
+pub(crate) fn nearest(number: f32) -> i32 {
+    (number + ROUND)
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .cast_signed()
+}
+
+/// Four whole numbers in one element, the first in the lowest byte.
+#[inline(always)]
+fn quad(numbers: [f32; 4]) -> u32 {
+    let [a, b, c, d] = numbers.map(|v| (v + ROUND).to_bits() & 0xff);
+    a | (b << 8) | (c << 16) | (d << 24)
 }
 
 /// Bits of the nearest bfloat16, ties to even. A NaN stays one.

@@ -1,6 +1,6 @@
 //! Weights as the file holds them, and their way into the type of the products.
 //!
-//! A format is a [`Float`]. Everything that reads a weight asks [`Matrix`] to widen a part of a row: a format is known
+//! A format is a [`Float`], or int8 with a scale for each row. Everything that reads a weight asks [`Matrix`] to widen a part of a row: a format is known
 //! here and nowhere else.
 
 use crate::arch::Compute;
@@ -30,13 +30,32 @@ impl Float {
     }
 }
 
+/// How a matrix is stored.
+#[derive(Clone, Copy, Debug)]
+enum Format<'a> {
+    Float(Float),
+    /// Row `r` is its bytes, signed, times `scales[r]`.
+    Int8 {
+        scales: &'a [f32],
+    },
+}
+
+impl Format<'_> {
+    /// Bytes a number takes.
+    fn size(self) -> usize {
+        match self {
+            Self::Float(float) => float.size(),
+            Self::Int8 { .. } => 1,
+        }
+    }
+}
+
 /// A matrix `[rows, cols]` in a file's own bytes, row by row; used where it lies.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     /// `rows * cols` numbers, not necessarily aligned.
     bytes: &'a [u8],
-    /// What they are.
-    float: Float,
+    format: Format<'a>,
     /// Outputs.
     pub rows: usize,
     /// Inputs.
@@ -56,9 +75,35 @@ impl<'a> Matrix<'a> {
         );
         Self {
             bytes,
-            float,
+            format: Format::Float(float),
             rows,
             cols,
+        }
+    }
+
+    /// A view of signed bytes, row `r` of which has to be multiplied by `scales[r]`.
+    ///
+    /// # Panics
+    /// If a length does not fit the shape.
+    pub fn int8(bytes: &'a [u8], scales: &'a [f32], rows: usize, cols: usize) -> Self {
+        assert_eq!(
+            (bytes.len(), scales.len()),
+            (rows * cols, rows),
+            "bytes and scales of a {rows}x{cols} matrix of int8"
+        );
+        Self {
+            bytes,
+            format: Format::Int8 { scales },
+            rows,
+            cols,
+        }
+    }
+
+    /// The scale of each row, where the numbers are int8.
+    pub fn scales(&self) -> Option<&'a [f32]> {
+        match self.format {
+            Format::Int8 { scales } => Some(scales),
+            Format::Float(_) => None,
         }
     }
 
@@ -69,17 +114,18 @@ impl<'a> Matrix<'a> {
     pub fn widen(&self, isa: Isa, row: usize, cols: Range<usize>, out: &mut [f32]) {
         assert_eq!(cols.len(), out.len(), "widened numbers");
         let bytes = self.bytes(row, cols);
-        match self.float {
-            Float::F32 => f32_to_f32(isa, bytes, out),
-            Float::Bf16 => bf16_to_f32(isa, bytes, out),
-            Float::F16 => f16_to_f32(isa, bytes, out),
+        match self.format {
+            Format::Float(Float::F32) => f32_to_f32(isa, bytes, out),
+            Format::Float(Float::Bf16) => bf16_to_f32(isa, bytes, out),
+            Format::Float(Float::F16) => f16_to_f32(isa, bytes, out),
+            Format::Int8 { scales } => int8_to_f32(isa, bytes, scales[row], out),
         }
     }
 
-    /// Numbers `cols` of row `row` as steps; what is left of the last step becomes zero.
+    /// Numbers `cols` of row `row` as steps; what is left of the last step becomes zero. Steps of int8 lack the row's scale.
     ///
     /// # Panics
-    /// If `out` is not as long as the steps.
+    /// If `out` is not as long as the steps, or steps of int8 are wanted of other numbers.
     pub(crate) fn widen_steps(
         &self,
         isa: Isa,
@@ -89,13 +135,15 @@ impl<'a> Matrix<'a> {
         out: &mut [u32],
     ) {
         assert_eq!(out.len(), compute.steps(cols.len()), "widened steps");
-        match (compute, self.float) {
+        match (compute, self.format) {
             (Compute::F32, _) => self.widen(isa, row, cols, as_floats_mut(out)),
             #[cfg(target_arch = "x86_64")]
-            (Compute::Bf16, Float::F16) if isa.has_bf16() => {
+            (Compute::Bf16, Format::Float(Float::F16)) if isa.has_bf16() => {
                 crate::arch::f16_to_pairs(self.bytes(row, cols), out);
             }
-            (Compute::Bf16, Float::Bf16) => bf16_to_pairs(self.bytes(row, cols), out),
+            (Compute::Bf16, Format::Float(Float::Bf16)) => {
+                bf16_to_pairs(self.bytes(row, cols), out);
+            }
             (Compute::Bf16, _) => {
                 let mut room = [0f32; 256];
                 for (i, out) in out.chunks_mut(128).enumerate() {
@@ -106,24 +154,28 @@ impl<'a> Matrix<'a> {
                     write_along(isa, compute, room, out);
                 }
             }
+            (Compute::Int8, Format::Int8 { .. }) => int8_to_steps(isa, self.bytes(row, cols), out),
+            (Compute::Int8, Format::Float(float)) => {
+                panic!("products of int8 need weights of int8, not of {float:?}")
+            }
         }
     }
 
     /// Where numbers `cols` of row `row` lie: to be asked for ahead.
     #[inline]
     pub(crate) fn bytes(&self, row: usize, cols: Range<usize>) -> &'a [u8] {
-        let size = self.float.size();
+        let size = self.format.size();
         &self.bytes[(row * self.cols + cols.start) * size..(row * self.cols + cols.end) * size]
     }
 
     /// Bytes from one row to the next.
     pub(crate) fn row_bytes(&self) -> usize {
-        self.cols * self.float.size()
+        self.cols * self.format.size()
     }
 
     /// Whether these are float16, which some tile kernels widen beside their products.
     pub(crate) fn is_f16(&self) -> bool {
-        self.float == Float::F16
+        matches!(self.format, Format::Float(Float::F16))
     }
 }
 
@@ -167,6 +219,29 @@ fn f32_to_f32(isa, src: &[u8], dst: &mut [f32]) {
 }
 }
 
+per_isa! {
+fn int8_to_f32(isa, src: &[u8], scale: f32, dst: &mut [f32]) {
+    for (d, s) in dst.iter_mut().zip(src) {
+        *d = f32::from(s.cast_signed()) * scale;
+    }
+}
+}
+
+per_isa! {
+fn int8_to_steps(isa, src: &[u8], dst: &mut [u32]) {
+    let whole = src.chunks_exact(4);
+    let rest = whole.remainder();
+    for (d, s) in dst.iter_mut().zip(whole) {
+        *d = u32::from_le_bytes([s[0], s[1], s[2], s[3]]);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        dst[src.len() / 4] = u32::from_le_bytes(last);
+    }
+}
+}
+
 /// float16 as floats, by the CPU's own instructions where it has them.
 fn f16_to_f32(isa: Isa, src: &[u8], dst: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
@@ -174,7 +249,7 @@ fn f16_to_f32(isa: Isa, src: &[u8], dst: &mut [f32]) {
         return crate::arch::f16_to_f32(isa, src, dst);
     }
     #[cfg(target_arch = "aarch64")]
-    if isa == Isa::Neon {
+    if matches!(isa, Isa::Neon | Isa::NeonDot) {
         return crate::arch::f16_to_f32(src, dst);
     }
     f16_plain(isa, src, dst);

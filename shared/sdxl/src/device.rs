@@ -55,9 +55,10 @@ impl Device {
     pub fn describe(self, dtype: DType) -> Result<String> {
         // Other devices take their type from the same processor, or leave it aside.
         let (isa, compute) = dtype.on_cpu()?;
-        let compute = match compute {
-            Compute::F32 => DType::F32,
-            Compute::Bf16 => DType::BF16,
+        let compute = if compute == Compute::Bf16 {
+            DType::BF16
+        } else {
+            DType::F32
         };
         let cpu = format!("{}, {compute}", isa.name());
         Ok(match self {

@@ -12,7 +12,7 @@ use crate::isa::Isa;
 pub(crate) use aarch64::f16_to_f32;
 pub use tile::{Aside, Compute, Fetch, Kernels, LANES, MV, NR, PANEL, Positions, Tile, TileFn};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{f16_to_f32, f16_to_pairs, pairs_16};
+pub(crate) use x86_64::{f16_to_f32, f16_to_pairs, f32_to_pairs, pairs_16};
 
 /// A row of weights `[channel][taps]`, `count` bfloat16 two to an element, in the order of a product's steps: for each
 /// `group` pairs of channels `[taps][group]`. A last odd channel is paired with zero.
@@ -52,14 +52,29 @@ pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
         #[cfg(target_arch = "x86_64")]
         (Compute::Bf16, Isa::Avx512Bf16) => Kernels::plain(x86_64::BF16_AVX512),
         #[cfg(target_arch = "x86_64")]
-        (Compute::F32, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Avx512Amx) => {
+        (Compute::F32, Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Avx512Amx) => {
             Kernels::plain(x86_64::F32_AVX512)
         }
         #[cfg(target_arch = "x86_64")]
-        (Compute::F32, Isa::Avx2) => Kernels::plain(x86_64::F32_AVX2),
+        (Compute::F32, Isa::Avx2 | Isa::Avx2Vnni) => Kernels::plain(x86_64::F32_AVX2),
         #[cfg(target_arch = "aarch64")]
-        (Compute::F32, Isa::Neon) => Kernels::plain(aarch64::F32),
+        (Compute::F32, Isa::Neon | Isa::NeonDot) => Kernels::plain(aarch64::F32),
         (Compute::F32, _) => Kernels::plain(portable::F32),
+        #[cfg(target_arch = "x86_64")]
+        (Compute::Int8, Isa::Avx512Amx) if crate::isa::amx_has_int8() => x86_64::INT8_AMX,
+        #[cfg(target_arch = "x86_64")]
+        (Compute::Int8, Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Avx512Amx) => {
+            Kernels::plain_unsigned(x86_64::INT8_AVX512)
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Compute::Int8, Isa::Avx2Vnni) => Kernels::plain_unsigned(if crate::isa::has_avx_vnni() {
+            x86_64::INT8_AVX
+        } else {
+            x86_64::INT8_AVX_VL
+        }),
+        #[cfg(target_arch = "aarch64")]
+        (Compute::Int8, Isa::NeonDot) => Kernels::plain(aarch64::INT8_DOT),
+        (Compute::Int8, _) => Kernels::plain(portable::INT8),
         (Compute::Bf16, _) => panic!("{} has no bfloat16 products", isa.name()),
     }
 }

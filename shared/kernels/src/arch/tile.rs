@@ -2,8 +2,8 @@
 //!
 //! A **tile** is some rows of weights ([`Kernels::rows`]) against up to [`MV`] vectors of [`LANES`] positions (tokens
 //! or pixels). Positions lie side by side in vector registers; a weight is broadcast, or lies in a tile register. One
-//! **step** of the inner dimension is four bytes a position and four bytes a weight row: one float, or two bfloat16
-//! whose products are added.
+//! **step** of the inner dimension is four bytes a position and four bytes a weight row: one float, or two
+//! bfloat16 or four int8 whose products are added.
 
 /// Positions in a vector, on every instruction set (narrower registers take several).
 pub const LANES: usize = 16;
@@ -14,13 +14,16 @@ pub const PANEL: usize = LANES * MV;
 /// Weight rows of every tile but AMX's.
 pub const NR: usize = 6;
 
-/// The type in which products are formed. Sums are always float32.
+/// The type in which products are formed. Sums are float32, or int32 for int8, which become float32 before anybody sees
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compute {
     /// float32 times float32.
     F32,
     /// bfloat16 times bfloat16, two at a time; only where [`Isa::has_bf16`](crate::Isa::has_bf16).
     Bf16,
+    /// int8 times int8, four at a time, summed in int32; fast where [`Isa::has_int8`](crate::Isa::has_int8).
+    Int8,
 }
 
 impl Compute {
@@ -29,10 +32,11 @@ impl Compute {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
+            Self::Int8 => 4,
         }
     }
 
-    /// Steps that `k` numbers take; an odd one is paired with zero.
+    /// Steps that `k` numbers take; what is left of the last is filled up with zeros.
     pub const fn steps(self, k: usize) -> usize {
         k.div_ceil(self.per_step())
     }
@@ -56,7 +60,7 @@ pub struct Tile {
     pub w: *const u32,
     /// Elements from one weight row to the next.
     pub w_stride: usize,
-    /// Sums, `[rows][PANEL]`.
+    /// Sums, `[rows][PANEL]`; those of int8 are the bits of int32.
     pub c: *mut f32,
     /// Add to what is in `c` instead of overwriting it.
     pub accumulate: bool,
@@ -215,16 +219,30 @@ pub struct Kernels {
     pub rows_stay: bool,
     /// Whether tiles do what [`Tile::aside`] says.
     pub widens: bool,
+    /// Whether int8 weights are taken as unsigned numbers, larger by [`Self::OFFSET`].
+    pub unsigned_weights: bool,
     /// For 1, 2, 3 and 4 vectors.
     pub tiles: [TileFn; MV],
     pub(super) prepare: fn(),
 }
 
 impl Kernels {
+    /// See [`Self::unsigned_weights`].
+    pub const OFFSET: i32 = 128;
+
     /// Makes this thread ready to run the kernels; costs nothing when it is.
     #[inline]
     pub fn prepare_thread(&self) {
         (self.prepare)();
+    }
+
+    /// As [`Self::plain`], with weights that are unsigned.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const fn plain_unsigned(tiles: [TileFn; MV]) -> Self {
+        Self {
+            unsigned_weights: true,
+            ..Self::plain(tiles)
+        }
     }
 
     pub(super) const fn plain(tiles: [TileFn; MV]) -> Self {
@@ -235,6 +253,7 @@ impl Kernels {
             stretch: usize::MAX,
             rows_stay: false,
             widens: false,
+            unsigned_weights: false,
             tiles,
             prepare: nothing,
         }

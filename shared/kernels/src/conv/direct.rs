@@ -23,6 +23,7 @@ pub(super) fn conv3x3(ctx: &Context, x: &Padded, w: Matrix<'_>, after: After<'_>
         ctx,
         compute: x.compute,
         a: x.data.as_u32(),
+        quanta: None,
         panel_pitch: None,
         positions: x.positions(),
         pitch: x.pitch,

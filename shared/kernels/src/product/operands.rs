@@ -4,7 +4,7 @@ use super::offsets::offsets;
 use crate::arch::{Compute, Kernels, LANES, PANEL, kernels};
 use crate::context::Context;
 use crate::memory::Buffer;
-use crate::value::{Layout, panel_range};
+use crate::value::{Layout, QuantaBuffer, panel_range};
 use crate::weight::Matrix;
 use std::ops::Range;
 
@@ -14,6 +14,8 @@ pub(crate) struct Product<'a> {
     pub compute: Compute,
     /// The operand with the positions.
     pub a: &'a [u32],
+    /// For int8: scales of its positions, and the sums of their numbers.
+    pub quanta: Option<&'a QuantaBuffer>,
     /// Elements from one panel to the next; without it positions follow each other.
     pub panel_pitch: Option<usize>,
     /// Positions in all, those between rows of a map included.

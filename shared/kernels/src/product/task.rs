@@ -2,9 +2,10 @@
 
 use super::operands::Product;
 use super::plan::{Plan, Unit};
-use crate::arch::{Aside, Compute, Fetch, LANES, PANEL, Positions, Tile, interleave};
+use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Positions, Tile, interleave};
+use crate::isa::per_isa;
 use crate::memory::{Near, prefetch, with_scratch};
-use crate::value::panel_range;
+use crate::value::{Quanta, panel_range};
 use std::ops::Range;
 
 /// Rows of weights that are asked for ahead of the one that is widened beside the products.
@@ -52,9 +53,10 @@ impl Product<'_> {
                 self.multiply(plan, &unit, now, meanwhile, sums);
             }
             for (sums, panel) in sums
-                .chunks_exact(plan.height * PANEL)
+                .chunks_exact_mut(plan.height * PANEL)
                 .zip(plan.panels.clone())
             {
+                self.scale(plan, panel, sums);
                 sink(plan.used(plan.rows.clone()), panel, sums);
             }
         });
@@ -76,6 +78,29 @@ impl Product<'_> {
                 self.weights
                     .widen_steps(isa, compute, row, cols.clone(), out);
             }
+            if compute == Compute::Int8 && plan.kernels.unsigned_weights {
+                offset_weights(isa, out);
+            }
+        }
+    }
+
+    /// Makes floats of a panel's sums, where they are int32.
+    fn scale(&self, plan: &Plan<'_>, panel: usize, sums: &mut [f32]) {
+        let (Some(quanta), Some(scales)) = (self.quanta, self.weights.scales()) else {
+            return;
+        };
+        let quanta = quanta.panel(panel);
+        let rows = plan.used(plan.rows.clone());
+        let offset = if plan.kernels.unsigned_weights {
+            Kernels::OFFSET
+        } else {
+            0
+        };
+        let parts = sums.chunks_exact_mut(plan.rows.len() * PANEL);
+        for (part, sums) in parts.enumerate() {
+            let first = part * self.rows();
+            let scales = &scales[first + rows.start..first + rows.end];
+            scale_sums(self.ctx.isa, sums, scales, quanta, offset);
         }
     }
 
@@ -223,4 +248,29 @@ impl Product<'_> {
         self.weights
             .bytes(self.weight_row(unit, row), self.cols(&unit.steps))
     }
+}
+
+per_isa! {
+/// Signed bytes become unsigned ones, larger by [`Kernels::OFFSET`].
+fn offset_weights(isa, steps: &mut [u32]) {
+    for step in steps {
+        *step ^= 0x8080_8080;
+    }
+}
+}
+
+per_isa! {
+/// Sums of int32 `[rows][PANEL]`, of weights that were too large by `offset`, become floats.
+fn scale_sums(isa, sums: &mut [f32], scales: &[f32], quanta: &Quanta, offset: i32) {
+    let mut surplus = [0i32; PANEL];
+    for l in 0..PANEL {
+        surplus[l] = quanta.sums[l].wrapping_mul(offset);
+    }
+    for (row, scale) in sums.chunks_exact_mut(PANEL).zip(scales) {
+        for l in 0..PANEL {
+            let sum = row[l].to_bits().cast_signed().wrapping_sub(surplus[l]);
+            row[l] = sum as f32 * quanta.scales[l] * *scale;
+        }
+    }
+}
 }

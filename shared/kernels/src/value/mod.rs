@@ -6,6 +6,7 @@
 mod padded;
 mod panels;
 mod planes;
+mod quanta;
 mod source;
 
 pub(crate) use padded::Padded;
@@ -13,5 +14,6 @@ pub use panels::Panels;
 pub(crate) use panels::{Layout, Numbers, PanelMut, panel_range};
 pub(crate) use planes::View;
 pub use planes::{Planes, concat};
+pub(crate) use quanta::{Largest, Quanta, QuantaBuffer};
 pub(crate) use source::Region;
 pub use source::{GroupNorm, Source};

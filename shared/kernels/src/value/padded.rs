@@ -111,6 +111,7 @@ impl Padded {
                                 high.fill(0.0);
                             }
                         }
+                        Compute::Int8 => panic!("3x3 convolutions have no products of int8"),
                     }
                     lay_out(isa, low, high, width, plane, compute);
                 });
@@ -151,7 +152,7 @@ fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], comp
     for y in 0..height {
         let (low, high) = (&low[y * width..][..width], &high[y * width..][..width]);
         let dst = &mut map[(y + 1) * row + 1..][..row];
-        StepWriter::<LEVEL>(compute).across([low, high], &mut dst[..width]);
+        StepWriter::<LEVEL>(compute).across([low, high, &[], &[]], &mut dst[..width]);
         dst[width..].fill(0);
     }
     map[(height + 1) * row + 1..][..row].fill(0);

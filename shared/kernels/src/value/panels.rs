@@ -1,11 +1,12 @@
 //! The left operand of a product.
 
 use super::planes::{Planes, View};
+use super::quanta::{Largest, Quanta, QuantaBuffer};
 use crate::arch::{Compute, Kernels, LANES, MV, PANEL, kernels};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::memory::{Buffer, Disjoint};
-use crate::step::{MOST, StepWriter};
+use crate::step::{MOST, StepWriter, nearest};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -62,19 +63,50 @@ impl Layout {
 /// Numbers of a step, of every position of a panel.
 pub(crate) type Numbers = [[f32; PANEL]; MOST];
 
-/// A panel, or some steps of it, to be written.
+/// A panel, or some channels of it, to be written.
+///
+/// Panels of int8 need to know the largest number of each position first: see [`PanelMut::scale`].
 pub(crate) struct PanelMut<'a> {
     pub compute: Compute,
     /// Channels of those steps.
     pub channels: usize,
     layout: Layout,
     steps: &'a mut [u32],
+    /// For int8.
+    quanta: Option<&'a mut Quanta>,
+    factors: [f32; PANEL],
 }
 
 impl PanelMut<'_> {
+    /// Whether the numbers become int8, and [`Self::scale`] has to be called.
+    #[inline(always)]
+    pub(crate) fn is_quantized(&self) -> bool {
+        self.quanta.is_some()
+    }
+
+    /// Has the largest number of each position become 127.
+    #[inline(always)]
+    pub(crate) fn scale(&mut self, largest: &Largest) {
+        if let Some(quanta) = &mut self.quanta {
+            quanta.sums = [0; PANEL];
+            (quanta.scales, self.factors) = largest.scales();
+        }
+    }
+
     /// Writes a step.
     #[inline(always)]
     pub(crate) fn write<const LEVEL: u8>(&mut self, step: usize, numbers: &Numbers) {
+        let mut scaled: Numbers = [[0.0; PANEL]; MOST];
+        let mut numbers = numbers;
+        if let Some(quanta) = &mut self.quanta {
+            for i in 0..MOST {
+                for l in 0..PANEL {
+                    scaled[i][l] = numbers[i][l] * self.factors[l];
+                    quanta.sums[l] = quanta.sums[l].wrapping_add(nearest(scaled[i][l]));
+                }
+            }
+            numbers = &scaled;
+        }
         let (first, next) = (self.layout.at(step), self.layout.vector());
         for v in 0..MV {
             let mut lanes: [&[f32]; MOST] = [&[]; MOST];
@@ -91,6 +123,8 @@ impl PanelMut<'_> {
 #[derive(Debug)]
 pub struct Panels {
     pub(crate) data: Buffer,
+    /// For int8, of each panel.
+    pub(crate) quanta: Option<QuantaBuffer>,
     pub(crate) layout: Layout,
     /// Inputs of each position.
     pub channels: usize,
@@ -106,6 +140,8 @@ impl Panels {
         let steps = compute.steps(channels);
         Self {
             data: ctx.pool.take(positions.div_ceil(PANEL) * steps * PANEL),
+            quanta: (compute == Compute::Int8)
+                .then(|| QuantaBuffer::take(ctx, positions.div_ceil(PANEL))),
             layout: Layout::of(&kernels(ctx.isa, compute), steps),
             channels,
             positions,
@@ -135,6 +171,10 @@ impl Panels {
                 for (v, chunk) in chunk.chunks_mut(LANES).enumerate() {
                     let vector = &panel[v * self.layout.vector()..][..chunk.len()];
                     unpack_row(vector, c, compute, chunk);
+                    if let Some(quanta) = &self.quanta {
+                        let scales = &quanta.panel(p).scales[v * LANES..];
+                        chunk.iter_mut().zip(scales).for_each(|(x, s)| *x *= s);
+                    }
                 }
             }
         });
@@ -151,6 +191,7 @@ impl Panels {
     ) -> Self {
         let mut out = Self::take(ctx, channels, positions, compute);
         let (steps, layout) = (out.steps(), out.layout);
+        let quanta = out.quanta.as_mut().map(QuantaBuffer::disjoint);
         out.data
             .as_u32_mut()
             .par_chunks_mut(steps * PANEL)
@@ -161,14 +202,42 @@ impl Panels {
                     channels,
                     layout,
                     steps,
+                    // SAFETY: each panel is one thread's.
+                    quanta: quanta.as_ref().map(|quanta| unsafe { quanta.panel(p) }),
+                    factors: [0.0; PANEL],
                 };
                 fill(panel_range(positions, p), panel);
             });
         out
     }
 
-    /// To be written by several threads.
+    /// The same numbers for products of another type. For int8 each position gets a scale of its own.
+    #[must_use]
+    pub fn convert(&self, ctx: &Context, compute: Compute) -> Self {
+        let (channels, positions) = (self.channels, self.positions);
+        let size = self.steps() * PANEL;
+        Self::build(ctx, channels, positions, compute, |range, panel| {
+            let p = self.index(&range);
+            let from = PanelRef {
+                compute: self.compute,
+                layout: self.layout,
+                steps: &self.data.as_u32()[p * size..][..size],
+                scales: self.quanta.as_ref().map(|quanta| &quanta.panel(p).scales),
+            };
+            convert_panel(ctx.isa, from, panel);
+        })
+    }
+
+    /// The panel that has these positions.
+    fn index(&self, range: &Range<usize>) -> usize {
+        (0..self.panels())
+            .find(|p| panel_range(self.positions, *p).start == range.start)
+            .expect("a panel's positions")
+    }
+
+    /// To be written by several threads. Not for int8, whose scales need all channels of a position.
     pub(crate) fn disjoint(&mut self) -> DisjointPanels<'_> {
+        assert!(self.quanta.is_none(), "int8 is written panel by panel");
         DisjointPanels {
             compute: self.compute,
             layout: self.layout,
@@ -216,6 +285,8 @@ impl<'a> DisjointPanels<'a> {
             channels: channels.len(),
             layout,
             steps,
+            quanta: None,
+            factors: [0.0; PANEL],
         }
     }
 }
@@ -224,6 +295,13 @@ per_isa! {
 fn pack_panel(isa, x: View<'_>, panel: PanelMut<'_>) {
     let mut panel = panel;
     let per = panel.compute.per_step();
+    if panel.is_quantized() {
+        let mut largest = Largest::NONE;
+        for c in 0..x.channels {
+            largest.see(x.row(c));
+        }
+        panel.scale(&largest);
+    }
     let mut numbers: Numbers = [[0.0; PANEL]; MOST];
     for s in 0..panel.compute.steps(x.channels) {
         for i in 0..per {
@@ -239,14 +317,70 @@ fn pack_panel(isa, x: View<'_>, panel: PanelMut<'_>) {
 }
 }
 
+/// A panel, to be read.
+struct PanelRef<'a> {
+    compute: Compute,
+    layout: Layout,
+    steps: &'a [u32],
+    scales: Option<&'a [f32; PANEL]>,
+}
+
+impl PanelRef<'_> {
+    /// Channel `c` of every position.
+    #[inline(always)]
+    fn read(&self, c: usize, out: &mut [f32; PANEL]) {
+        let first = self.layout.at(c / self.compute.per_step());
+        for v in 0..MV {
+            let lanes = &self.steps[first + v * self.layout.vector()..][..LANES];
+            unpack_row(lanes, c, self.compute, &mut out[v * LANES..][..LANES]);
+        }
+        if let Some(scales) = self.scales {
+            for l in 0..PANEL {
+                out[l] *= scales[l];
+            }
+        }
+    }
+}
+
+per_isa! {
+fn convert_panel(isa, from: PanelRef<'_>, panel: PanelMut<'_>) {
+    let mut panel = panel;
+    let (per, channels) = (panel.compute.per_step(), panel.channels);
+    let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    if panel.is_quantized() {
+        let mut largest = Largest::NONE;
+        for c in 0..channels {
+            from.read(c, &mut numbers[0]);
+            largest.see(&numbers[0]);
+        }
+        panel.scale(&largest);
+    }
+    for s in 0..panel.compute.steps(channels) {
+        for i in 0..per {
+            let c = s * per + i;
+            if c < channels {
+                from.read(c, &mut numbers[i]);
+            } else {
+                numbers[i].fill(0.0);
+            }
+        }
+        panel.write::<LEVEL>(s, &numbers);
+    }
+}
+}
+
 /// Channel `c` out of the step that holds it.
+///
+/// int8 without its scale.
+#[inline(always)]
 pub(super) fn unpack_row(step: &[u32], c: usize, compute: Compute, out: &mut [f32]) {
     for (o, bits) in out.iter_mut().zip(step) {
-        *o = f32::from_bits(match compute {
-            Compute::F32 => *bits,
-            Compute::Bf16 if c.is_multiple_of(2) => bits << 16,
-            Compute::Bf16 => bits & 0xffff_0000,
-        });
+        *o = match compute {
+            Compute::F32 => f32::from_bits(*bits),
+            Compute::Bf16 if c.is_multiple_of(2) => f32::from_bits(bits << 16),
+            Compute::Bf16 => f32::from_bits(bits & 0xffff_0000),
+            Compute::Int8 => f32::from((bits >> (8 * (c % 4))) as u8 as i8),
+        };
     }
 }
 

@@ -3,6 +3,7 @@
 use super::padded::Padded;
 use super::panels::{Numbers, PanelMut, Panels};
 use super::planes::{Planes, View};
+use super::quanta::Largest;
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::{Isa, per_isa};
@@ -224,13 +225,19 @@ fn scale_panel(isa, x: View<'_>, scale: &[f32], shift: &[f32], panel: PanelMut<'
     let mut panel = panel;
     let per = panel.compute.per_step();
     let mut numbers: Numbers = [[0.0; PANEL]; MOST];
+    if panel.is_quantized() {
+        let mut largest = Largest::NONE;
+        for c in 0..x.channels {
+            scale_row(x.row(c), scale[c], shift[c], &mut numbers[0]);
+            largest.see(&numbers[0][..x.positions]);
+        }
+        panel.scale(&largest);
+    }
     for s in 0..panel.compute.steps(x.channels) {
         for i in 0..per {
             let c = s * per + i;
             if c < x.channels {
-                for (number, v) in numbers[i].iter_mut().zip(x.row(c)) {
-                    *number = *v * scale[c] + shift[c];
-                }
+                scale_row(x.row(c), scale[c], shift[c], &mut numbers[i]);
             } else {
                 numbers[i].fill(0.0);
             }
@@ -238,4 +245,11 @@ fn scale_panel(isa, x: View<'_>, scale: &[f32], shift: &[f32], panel: PanelMut<'
         panel.write::<LEVEL>(s, &numbers);
     }
 }
+}
+
+#[inline(always)]
+fn scale_row(row: &[f32], scale: f32, shift: f32, out: &mut [f32; PANEL]) {
+    for (number, v) in out.iter_mut().zip(row) {
+        *number = *v * scale + shift;
+    }
 }

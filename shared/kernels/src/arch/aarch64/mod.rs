@@ -1,7 +1,9 @@
 //! aarch64.
 
+mod dot;
 mod half;
 mod neon;
 
+pub(super) use dot::INT8 as INT8_DOT;
 pub(crate) use half::f16_to_f32;
 pub(super) use neon::F32;

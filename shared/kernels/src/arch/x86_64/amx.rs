@@ -1,6 +1,6 @@
 //! Tile kernels for AMX, whose eight tile registers hold 16 rows of 64 bytes each.
 //!
-//! One instruction multiplies 16 weight rows of 32 bfloat16, as they follow each other in a row, with 16 steps of 16
+//! One instruction multiplies 16 weight rows of 32 bfloat16 or 64 int8, as they follow each other in a row, with 16 steps of 16
 //! positions, as a panel holds them: both operands are loaded where they lie. Four registers hold the sums of 32 rows
 //! by 32 positions, two hold weights, two hold positions: four loads for four products, the best that eight
 //! registers allow.
@@ -9,10 +9,10 @@
 //! of steps is multiplied, the next one's are asked for.
 //!
 //! The instructions have no stable intrinsics; they are written as assembly (Intel's manual, volume 2, "TDPBF16PS",
-//! "TILELOADD", "LDTILECFG").
+//! "TDPBSSD", "TILELOADD", "LDTILECFG").
 
 use super::half::f16_to_pairs;
-use crate::arch::tile::{Aside, Kernels, LANES, MV, PANEL, Tile, TileFn};
+use crate::arch::tile::{Aside, Kernels, LANES, PANEL, Tile};
 use crate::isa::amx_is_available;
 use core::arch::asm;
 use core::mem::offset_of;
@@ -23,16 +23,32 @@ const ROWS: usize = 16;
 /// Steps of a tile register of weights: 64 bytes of a row.
 const STEPS: usize = 16;
 
-const TILES: [TileFn; MV] = [bf16_amx::<1>, bf16_amx::<2>, bf16_amx::<3>, bf16_amx::<4>];
-
 pub(in crate::arch) const BF16: Kernels = Kernels {
     rows: 2 * ROWS,
     steps: STEPS,
     stretch: 160,
     rows_stay: true,
     widens: true,
-    tiles: TILES,
+    unsigned_weights: false,
+    tiles: [
+        tile::<1, false>,
+        tile::<2, false>,
+        tile::<3, false>,
+        tile::<4, false>,
+    ],
     prepare: configure_thread,
+};
+
+/// The same for int8, whose steps lie as those of bfloat16; weights need no widening.
+pub(in crate::arch) const INT8: Kernels = Kernels {
+    widens: false,
+    tiles: [
+        tile::<1, true>,
+        tile::<2, true>,
+        tile::<3, true>,
+        tile::<4, true>,
+    ],
+    ..BF16
 };
 
 /// The offsets of a block that is alone.
@@ -73,7 +89,7 @@ fn configure_thread() {
     });
 }
 
-unsafe fn bf16_amx<const V: usize>(t: &Tile) {
+unsafe fn tile<const V: usize, const INT8: bool>(t: &Tile) {
     // SAFETY: the caller vouches for every address and for the registers' shapes (see `TileFn`); the blocks below are
     // the parts of the tile.
     unsafe {
@@ -81,7 +97,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
         let mut accumulate = t.accumulate;
         let mut widened = [0; 2];
         if whole > 0 {
-            widened = part::<V>(t, whole, accumulate);
+            widened = part::<V, INT8>(t, whole, accumulate);
             accumulate = true;
         }
         let rest = t.steps % STEPS;
@@ -112,7 +128,7 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
                 aside: [Aside::NONE; 2],
                 ..*t
             };
-            part::<V>(&rest, 1, accumulate);
+            part::<V, INT8>(&rest, 1, accumulate);
         } else if whole == 0 && !accumulate {
             for r in 0..2 * ROWS {
                 t.c.add(r * PANEL).write_bytes(0, V * LANES);
@@ -129,7 +145,11 @@ unsafe fn bf16_amx<const V: usize>(t: &Tile) {
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) -> [usize; 2] {
+unsafe fn part<const V: usize, const INT8: bool>(
+    t: &Tile,
+    blocks: usize,
+    accumulate: bool,
+) -> [usize; 2] {
     let mut widened = [0; 2];
     // SAFETY: by the caller's word; every block lies inside the tile.
     unsafe {
@@ -137,14 +157,14 @@ unsafe fn part<const V: usize>(t: &Tile, blocks: usize, accumulate: bool) -> [us
             let aside = &t.aside[v];
             let meanwhile = blocks.min(aside.chunks / CHUNKS);
             if accumulate {
-                wide::<true>(t, 2 * v, blocks, aside, meanwhile);
+                wide::<true, INT8>(t, 2 * v, blocks, aside, meanwhile);
             } else {
-                wide::<false>(t, 2 * v, blocks, aside, meanwhile);
+                wide::<false, INT8>(t, 2 * v, blocks, aside, meanwhile);
             }
             widened[v] = meanwhile * CHUNKS;
         }
         if V % 2 == 1 {
-            narrow(t, V - 1, blocks, accumulate);
+            narrow::<INT8>(t, V - 1, blocks, accumulate);
         }
     }
     widened
@@ -215,6 +235,21 @@ macro_rules! fetch {
     };
 }
 
+/// Adds the products of two registers to a third.
+macro_rules! multiply {
+    ($registers:literal) => {
+        concat!(
+            ".if {int8}\n",
+            "tdpbssd ",
+            $registers,
+            "\n.else\n",
+            "tdpbf16ps ",
+            $registers,
+            "\n.endif\n",
+        )
+    };
+}
+
 /// One block of [`wide`]: four loads, four products, and between them the next block's positions and what the arguments
 /// list.
 macro_rules! products {
@@ -227,24 +262,24 @@ macro_rules! products {
             fetch!(),
             fetch!(),
             $a,
-            "tdpbf16ps tmm0, tmm4, tmm6\n",
+            multiply!("tmm0, tmm4, tmm6"),
             "add {at}, [{rest} + {a_vector}]\n",
             "tileloadd tmm7, [{at} + {a_stride}]\n",
             fetch!(),
             fetch!(),
             $b,
-            "tdpbf16ps tmm1, tmm4, tmm7\n",
+            multiply!("tmm1, tmm4, tmm7"),
             locate!("next", 1),
             "add {next}, [{rest} + {a_vector}]\n",
             "tileloadd tmm5, [{w2} + {w_stride}]\n",
             fetch!(),
             fetch!(),
             $c,
-            "tdpbf16ps tmm2, tmm5, tmm6\n",
+            multiply!("tmm2, tmm5, tmm6"),
             fetch!(),
             fetch!(),
             $d,
-            "tdpbf16ps tmm3, tmm5, tmm7\n",
+            multiply!("tmm3, tmm5, tmm7"),
             "add {w}, 64\n",
             "add {w2}, 64\n",
             "add {offsets}, 4\n",
@@ -278,7 +313,7 @@ macro_rules! chunk {
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn wide<const ACCUMULATE: bool>(
+unsafe fn wide<const ACCUMULATE: bool, const INT8: bool>(
     t: &Tile,
     vector: usize,
     blocks: usize,
@@ -339,6 +374,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
             a_vector = const offset_of!(Rest, a_vector),
             row = const 4 * PANEL,
             accumulate = const ACCUMULATE as usize,
+            int8 = const INT8 as usize,
             w = inout(reg) t.w => _,
             w2 = inout(reg) t.w.add(ROWS * t.w_stride) => _,
             w_stride = in(reg) 4 * t.w_stride,
@@ -364,7 +400,7 @@ unsafe fn wide<const ACCUMULATE: bool>(
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn narrow(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
+unsafe fn narrow<const INT8: bool>(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
     // SAFETY: as in `wide`.
     unsafe {
         asm!(
@@ -383,11 +419,11 @@ unsafe fn narrow(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
             "tileloadd tmm6, [{at} + {a_stride}]",
             fetch!(),
             fetch!(),
-            "tdpbf16ps tmm0, tmm4, tmm6",
+            multiply!("tmm0, tmm4, tmm6"),
             "tileloadd tmm5, [{w2} + {w_stride}]",
             fetch!(),
             fetch!(),
-            "tdpbf16ps tmm2, tmm5, tmm6",
+            multiply!("tmm2, tmm5, tmm6"),
             "add {w}, 64",
             "add {w2}, 64",
             "add {offsets}, 4",
@@ -395,6 +431,7 @@ unsafe fn narrow(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
             "jnz 3b",
             "tilestored [{c} + {c_stride}], tmm0",
             "tilestored [{c2} + {c_stride}], tmm2",
+            int8 = const INT8 as usize,
             accumulate = in(reg) usize::from(accumulate),
             c = in(reg) t.c.add(vector * LANES),
             c2 = in(reg) t.c.add(ROWS * PANEL + vector * LANES),

@@ -64,7 +64,7 @@ unsafe fn store_512<const V: usize>(t: &Tile, sums: [[__m512; V]; NR]) {
 
 /// Asks for the pieces of step `s`.
 #[inline(always)]
-fn fetch(t: &Tile, s: usize) {
+pub(super) fn fetch(t: &Tile, s: usize) {
     let piece = |f: &Fetch| f.from.wrapping_add(s * f.stride).cast();
     // SAFETY: a prefetch touches no memory, whatever the address.
     unsafe {

@@ -128,6 +128,51 @@ unsafe fn pairs_32(s: *const u8, d: *mut u32) {
     }
 }
 
+/// Floats as pairs of bfloat16; an odd one at the end is paired with zero.
+///
+/// # Panics
+/// If the CPU lacks AVX-512 BF16, or the lengths do not agree.
+pub(crate) fn f32_to_pairs(src: &[f32], dst: &mut [u32]) {
+    assert!(Isa::Avx512Bf16.is_available());
+    assert_eq!(src.len().div_ceil(2), dst.len());
+    // SAFETY: the CPU has the instructions, by the first assertion.
+    unsafe { f32_pairs_avx512(src, dst) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn f32_pairs_avx512(src: &[f32], dst: &mut [u32]) {
+    let (s, d) = (src.chunks_exact(32), dst.chunks_exact_mut(16));
+    let rest = s.remainder();
+    for (s, d) in s.zip(d) {
+        // SAFETY: the chunks are 32 floats and 16 elements.
+        unsafe { f32_pairs_32(s.as_ptr(), d.as_mut_ptr()) };
+    }
+    if !rest.is_empty() {
+        let (mut s, mut d) = ([0f32; 32], [0u32; 16]);
+        s[..rest.len()].copy_from_slice(rest);
+        // SAFETY: the arrays are 32 floats and 16 elements.
+        unsafe { f32_pairs_32(s.as_ptr(), d.as_mut_ptr()) };
+        let count = rest.len().div_ceil(2);
+        let start = dst.len() - count;
+        dst[start..].copy_from_slice(&d[..count]);
+    }
+}
+
+/// # Safety
+/// 32 floats must be readable at `s`, and 64 bytes writable at `d`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn f32_pairs_32(s: *const f32, d: *mut u32) {
+    // SAFETY: by the caller's word; the transmute is between 512-bit vectors.
+    unsafe {
+        let (low, high) = (_mm512_loadu_ps(s), _mm512_loadu_ps(s.add(16)));
+        _mm512_storeu_si512(
+            d.cast(),
+            transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)),
+        );
+    }
+}
+
 /// Sixteen floats `a` and as many `b` as pairs of bfloat16, each `a` in the low half.
 ///
 /// # Safety

@@ -276,6 +276,7 @@ impl Backend for Cpu {
                 w,
                 bias,
                 act,
+                self.compute,
             ))
         }))
     }
@@ -296,6 +297,7 @@ impl Backend for Cpu {
             x.operand(&self.ctx, self.compute).left(),
             matrix(&layer.weight),
             layer.bias.as_deref(),
+            self.compute,
         );
         Ok(x.with(Form::Panels(out)))
     }
