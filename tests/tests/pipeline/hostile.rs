@@ -284,7 +284,7 @@ fn settings_of_a_frame_are_checked() {
         ("width", "100", &["width", "100", "96 or 104"]),
         ("height", "4", &["height", "found 4", "8"]),
         ("height", "99999999999999999999", &["height"]),
-        ("steps", "0", &["steps", "at least 1"]),
+        ("steps", "0", &["steps", "whole number from 1"]),
         ("steps", "1001", &["1001", "1000"]),
         ("seed", "-5", &["seed", "-5"]),
         ("crops_top_left", "1,2", &["crops_top_left", "1,2"]),

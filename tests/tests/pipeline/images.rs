@@ -183,7 +183,7 @@ fn pictures_come_one_by_one() {
 fn numbers_that_cannot_be() {
     pipe([denoise("--images 0")])
         .run()
-        .expect(2, &["--images: expected at least 1, found 0"]);
+        .expect(2, &["--images", "expected a whole number from 1, found 0"]);
     pipe([denoise("")])
         .input(embeddings(&[0], &[("images", "some")]))
         .run()

@@ -88,6 +88,61 @@ fn a_full_device_is_an_error() {
     }
 }
 
+/// A terminal gets no frames, and nobody types them there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_is_no_place_for_data() {
+    use std::process::{Command, Stdio};
+    let folder = tempfile::tempdir().expect("a folder");
+    let input_file = folder.path().join("in");
+    for (stage, input) in workers(&tiny()) {
+        std::fs::write(&input_file, input).expect("written");
+        let mut words = vec![tool_path(stage.name()).into_os_string()];
+        words.extend(stage.arguments().iter().cloned());
+        let line = words
+            .iter()
+            .map(|word| format!("'{}'", word.to_str().expect("UTF-8")))
+            .collect::<Vec<_>>()
+            .join(" ");
+        // What a terminal shows when the line runs there, and its exit status.
+        let on_terminal = |line: String| {
+            let output = Command::new("script")
+                .args(["-qec", &line, "/dev/null"])
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .output()
+                .ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            Some((output.status.code(), text))
+        };
+        let Some((status, text)) = on_terminal(format!("{line} < in")) else {
+            eprintln!("skipped: no script (util-linux)");
+            return;
+        };
+        if stage.name() == "peek" {
+            assert_eq!(status, Some(0), "{text}");
+        } else {
+            assert_eq!(status, Some(1), "{text}");
+            assert!(
+                text.contains("stdout: expected a pipe or file"),
+                "{}: {text}",
+                stage.name()
+            );
+        }
+        assert!(!text.contains("data_offsets"), "{}: {text}", stage.name());
+        // Prompts are typed, and so may be lines for encode-text.
+        if stage.name() != "encode-text" {
+            let (status, text) = on_terminal(format!("{line} > out")).expect("as before");
+            assert_eq!(status, Some(1), "{text}");
+            assert!(
+                text.contains("stdin: expected ") && text.contains("found a terminal"),
+                "{}: {text}",
+                stage.name()
+            );
+        }
+    }
+}
+
 #[test]
 fn an_empty_stream_opens_no_model() {
     for name in TOOLS {
@@ -145,7 +200,7 @@ fn a_closed_stdin_or_stdout_is_no_crash() {
 fn wrong_flags_are_usage_errors() {
     let cases: [(&str, &str, &[&str]); 14] = [
         ("denoise", "--nonsense", &["--nonsense"]),
-        ("denoise", "--steps 0", &["steps", "at least 1"]),
+        ("denoise", "--steps 0", &["steps", "whole number from 1"]),
         ("denoise", "--steps two", &["--steps", "two"]),
         ("denoise", "--seed -1", &["-1"]),
         ("denoise", "--seed 18446744073709551616", &["--seed"]),
@@ -163,7 +218,7 @@ fn wrong_flags_are_usage_errors() {
         (
             "denoise",
             "--original-size 512",
-            &["--original-size", "1024x768"],
+            &["--original-size", "512x512"],
         ),
         ("denoise", "--threads 0", &["--threads"]),
         ("decode-latents", "--dtype f64", &["--dtype", "bf16"]),

@@ -184,37 +184,3 @@ fn progress_is_a_line_a_frame() {
     );
     assert!(lines[1].get("step_s").is_none());
 }
-
-#[test]
-fn a_gone_reader_is_silent_and_a_full_device_is_not() {
-    let mut child = tool(&["-m", &model()]).spawn().unwrap();
-    drop(child.stdout.take());
-    let mut stdin = child.stdin.take().unwrap();
-    let _ = stdin.write_all(&latents(&[], 1, 8, 8));
-    drop(stdin);
-    let mut text = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    assert_eq!(
-        (child.wait().unwrap().code(), text.as_str()),
-        (Some(141), "")
-    );
-
-    if Path::new("/dev/full").exists() {
-        let mut command = Command::new(TOOL);
-        command
-            .args(["-m", &model()])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
-        assert_fails(
-            &feed(command, &latents(&[], 1, 8, 8)),
-            1,
-            "No space left on device",
-        );
-    }
-}

@@ -288,36 +288,6 @@ fn progress_is_a_line_a_frame() {
     assert!(lines[0]["open_s"].as_f64().unwrap() > 0.0 && lines[1]["open_s"] == 0.0);
 }
 
-#[test]
-fn a_gone_reader_is_silent_and_a_full_device_is_not() {
-    let mut child = tool(&["-m", &lettered(), "a"])
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let mut text = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    assert_eq!(
-        (child.wait().unwrap().code(), text.as_str()),
-        (Some(141), "")
-    );
-
-    if Path::new("/dev/full").exists() {
-        let mut command = Command::new(TOOL);
-        command
-            .args(["-m", &lettered(), "a"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
-        assert_fails(&feed(command, b""), 1, "No space left on device");
-    }
-}
-
 /// A line is answered before the next one comes: somebody may be typing.
 #[test]
 fn each_line_is_answered_at_once() {

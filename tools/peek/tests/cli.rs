@@ -171,22 +171,6 @@ fn a_header_is_passed_on_before_its_body_comes() {
 }
 
 #[test]
-fn an_empty_or_closed_stdin_is_an_empty_stream() {
-    let folder = folder();
-    for output in [
-        run(folder.path(), &[], b""),
-        shell(folder.path(), r#""$0" <&-"#),
-        shell(folder.path(), r#""$0" --json <&- >&-"#),
-    ] {
-        assert_eq!(
-            (output.status.code(), stderr(&output).as_str()),
-            (Some(0), "")
-        );
-        assert!(output.stdout.is_empty());
-    }
-}
-
-#[test]
 fn whole_frames_before_a_fault_are_shown_and_passed() {
     let folder = folder();
     let frame = image(3, 5, &[]);
@@ -212,28 +196,6 @@ fn whole_frames_before_a_fault_are_shown_and_passed() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(run(folder.path(), &["none.st"], b"").status.code(), Some(1));
     assert_eq!(run(folder.path(), &["--bad"], b"").status.code(), Some(2));
-}
-
-#[test]
-fn a_gone_reader_is_silent_141() {
-    let mut child = Command::new(TOOL)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&image(3, 5, &[]))
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (output.status.code(), stderr(&output).as_str()),
-        (Some(141), "")
-    );
 }
 
 #[test]

@@ -188,15 +188,7 @@ impl Run<'_> {
 
     /// Where each picture of a frame goes, of which the first is `first` by this tool's count.
     fn targets(&mut self, header: &Header, first: u64) -> Result<Vec<Result<Target>>> {
-        let index = match header.get(keys::PICTURE_INDEX) {
-            None => None,
-            Some(text) => Some(text.parse::<u64>().map_err(|_| {
-                Error::new(format_args!(
-                    "metadata: {}: expected a whole number from 0, found {text:?}",
-                    keys::PICTURE_INDEX
-                ))
-            })?),
-        };
+        let index = turbo_wire::metadata::read::<u64>(header.metadata(), keys::PICTURE_INDEX)?;
         let counted = index.is_none();
         let first = index.map_or(first, |index| index.saturating_add(1));
         let target = |row: u64| {
