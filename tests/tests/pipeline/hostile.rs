@@ -282,7 +282,7 @@ fn settings_of_a_frame_are_checked() {
     let model = tiny();
     let cases: [(&str, &str, &[&str]); 7] = [
         ("width", "100", &["width", "100", "96 or 104"]),
-        ("height", "4", &["height", "found 4", "8"]),
+        ("height", "4", &["height", "found \"4\"", "give 8"]),
         ("height", "99999999999999999999", &["height"]),
         ("steps", "0", &["steps", "whole number from 1"]),
         ("steps", "1001", &["1001", "1000"]),

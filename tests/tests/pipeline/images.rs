@@ -181,9 +181,11 @@ fn pictures_come_one_by_one() {
 
 #[test]
 fn numbers_that_cannot_be() {
-    pipe([denoise("--images 0")])
-        .run()
-        .expect(2, &["--images", "expected a whole number from 1, found 0"]);
+    let ended = pipe([denoise("--images 0")]).run();
+    let end = &ended.stages[0];
+    assert_eq!(end.status.code(), Some(2));
+    let text = "'0' for '--images <M>': expected a whole number from 1, found 0";
+    assert!(end.stderr.contains(text), "{}", end.stderr);
     pipe([denoise("")])
         .input(embeddings(&[0], &[("images", "some")]))
         .run()

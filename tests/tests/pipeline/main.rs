@@ -14,6 +14,7 @@ mod golden;
 #[cfg(target_os = "linux")]
 mod guide;
 mod hostile;
+mod image_to_image;
 mod images;
 mod jsonl;
 mod manners;

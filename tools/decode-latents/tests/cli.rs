@@ -7,8 +7,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use support::{TOOL, assert_fails, feed, frame, frames, latents, model, read, run, stderr, tool};
+use support::{assert_fails, frame, frames, latents, model, read, run, stderr, tool};
 use turbo_wire::{FrameReader, Kind, Limits};
 
 #[test]

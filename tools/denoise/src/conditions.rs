@@ -12,16 +12,18 @@ pub(crate) struct Conditions {
 }
 
 /// One row's embeddings.
-pub(crate) struct Row<'a> {
+#[derive(PartialEq)]
+pub(crate) struct Row {
     pub(crate) tokens: usize,
-    pub(crate) positive: Embeds<'a>,
-    pub(crate) negative: Option<Embeds<'a>>,
+    pub(crate) positive: Embeds,
+    pub(crate) negative: Option<Embeds>,
 }
 
 /// A prompt's embeddings.
-pub(crate) struct Embeds<'a> {
-    pub(crate) prompt: &'a [f32],
-    pub(crate) pooled: &'a [f32],
+#[derive(PartialEq)]
+pub(crate) struct Embeds {
+    pub(crate) prompt: Vec<f32>,
+    pub(crate) pooled: Vec<f32>,
 }
 
 impl Conditions {
@@ -61,7 +63,7 @@ impl Conditions {
     }
 
     /// One row's part.
-    pub(crate) fn row(&self, row: usize) -> Row<'_> {
+    pub(crate) fn row(&self, row: usize) -> Row {
         Row {
             tokens: self.tokens,
             positive: self.embeds(&self.positive, row),
@@ -72,10 +74,10 @@ impl Conditions {
         }
     }
 
-    fn embeds<'a>(&self, [prompt, pooled]: &'a [Vec<f32>; 2], row: usize) -> Embeds<'a> {
-        let part = |values: &'a [f32]| {
+    fn embeds(&self, [prompt, pooled]: &[Vec<f32>; 2], row: usize) -> Embeds {
+        let part = |values: &[f32]| {
             let len = values.len() / self.batch;
-            &values[row * len..(row + 1) * len]
+            values[row * len..(row + 1) * len].to_vec()
         };
         Embeds {
             prompt: part(prompt),

@@ -7,13 +7,15 @@
 mod conditions;
 mod pipeline;
 mod settings;
+mod start;
 mod trace;
 
 use clap::Parser;
 use conditions::Conditions;
-use pipeline::{Conditioned, Pipeline};
+use pipeline::Pipeline;
 use settings::Settings;
 pub use settings::{Flags, Pair};
+use start::{Pictured, Starts};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use trace::{Picture, Trace};
 use turbo_cli::{Bar, Console, Error, Result};
 use turbo_sdxl::expect_finite;
 use turbo_stage::{
-    Computed, Fault, Frames, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, To,
+    Beside, Computed, Fault, Frames, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, To,
 };
 use turbo_wire::{Frame, Header, Kind, f32_bytes, keys, metadata, names};
 
@@ -35,6 +37,13 @@ pub struct Args {
     /// What is to be drawn.
     #[command(flatten)]
     pub settings: Flags,
+
+    /// Start from the latents in FILE: of encode-image, or of an earlier run
+    ///
+    /// Each frame starts from the latents beside it, noise added as --strength says; a single frame on either side is
+    /// repeated. - is stdin, where the frames come from a file.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub init: Option<PathBuf>,
 
     /// Write every step of every picture to FILE, as latents frames
     ///
@@ -74,17 +83,34 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         pipeline: Slot::default(),
         trace: trace.transpose()?,
         console,
-        warned: false,
+        warned: Warned::default(),
     };
-    let frames = Frames::new(
-        &args.stream,
-        Kind::TextEmbeddings,
-        "pipe encode-text into it",
-    );
-    let done = turbo_stage::run(&mut tool, frames, To::from(&args.stream), console);
+    let source = source(&args)?;
+    let done = turbo_stage::run(&mut tool, source, To::from(&args.stream), console);
     // Of a run that failed the trace is wanted most.
     let traced = tool.trace.map_or(Ok(()), Trace::finish);
     done.and(traced)
+}
+
+/// The frames, and the latents beside them if there are any.
+fn source(args: &Args) -> Result<Beside<Frames, Frames>> {
+    let remedy = "pipe encode-text into it";
+    let frames = Frames::new(&args.stream, Kind::TextEmbeddings, remedy);
+    let Some(path) = &args.init else {
+        return Ok(Beside::new((frames, "frame"), None));
+    };
+    let stdin = turbo_cli::Source::Stdin;
+    if turbo_cli::Source::new(path) == stdin && args.stream.input.sources().contains(&stdin) {
+        return Err(Error::usage(
+            "--init -: expected the frames from a FILE, as stdin has the latents, found none; name it",
+        ));
+    }
+    let limits = args.stream.limits.limits();
+    let init = Frames::of_file(path, limits, Kind::Latents, "name a file of latents");
+    Ok(Beside::new(
+        (frames, "frame"),
+        Some((init, "frame of --init")),
+    ))
 }
 
 struct Denoise<'a> {
@@ -94,21 +120,35 @@ struct Denoise<'a> {
     pipeline: Slot<String, Pipeline>,
     trace: Option<Trace>,
     console: &'a Console,
-    /// Whether it was said that a negative prompt has no effect.
-    warned: bool,
+    warned: Warned,
+}
+
+/// What was said to have no effect.
+#[derive(Default)]
+struct Warned {
+    negative: bool,
+    strength: bool,
 }
 
 impl Denoise<'_> {
-    /// A negative prompt without guidance is a mistake that no picture shows.
-    fn warn_of_idle_negative(&mut self, header: &Header, settings: &Settings) {
+    /// Tells once of what is a mistake that no picture shows: a negative prompt without guidance, a strength without a
+    /// picture.
+    fn warn_of_idle(&mut self, header: &Header, settings: &Settings) {
         let negative = header.tensor(names::NEGATIVE_PROMPT_EMBEDS).is_some();
-        if negative && !settings.guides() && !self.warned {
-            self.warned = true;
+        if negative && !settings.guides() && !self.warned.negative {
+            self.warned.negative = true;
             let scale = settings.guidance_scale;
             self.console.warn(format_args!(
                 "the negative prompt has no effect with guidance scale {scale}; it counts above 1, such as with \
                  --guidance-scale 2"
             ));
+        }
+        let strength = self.flags.strength.is_some() && settings.strength.is_none();
+        if strength && !self.warned.strength {
+            self.warned.strength = true;
+            self.console.warn(
+                "--strength has no effect without a picture to start from; join one by encode-image, or give --init",
+            );
         }
     }
 }
@@ -117,22 +157,31 @@ impl Denoise<'_> {
 struct Plan {
     pipeline: Rc<Pipeline>,
     settings: Settings,
+    /// Calls of the network for each.
+    calls: usize,
 }
 
 impl Stage for Denoise<'_> {
-    type Source = Frames;
+    type Source = Beside<Frames, Frames>;
     type Plan = Plan;
     const WRITES: Kind = Kind::Latents;
 
-    fn plan(&mut self, record: u64, header: Header) -> Result<Option<Planned<Plan>>, Fault> {
+    fn plan(
+        &mut self,
+        record: u64,
+        (header, init): (Header, Option<Header>),
+    ) -> Result<Option<Planned<Plan>>, Fault> {
         let spec = self.model.choose(header.get(keys::MODEL));
         let networks = &self.networks;
         let (pipeline, open) = self
             .pipeline
             .get(&spec, || Pipeline::open(networks, &spec))?;
         pipeline.check_widths(&header)?;
-        let settings = Settings::new(&header, self.flags, record, pipeline.default_size())?;
-        pipeline.check_steps(settings.steps)?;
+        pipeline.check_picture(&header)?;
+        let side = pipeline.default_size();
+        let pictured = Pictured::of(&header, init.as_ref())?;
+        let settings = Settings::new(&header, self.flags, record, side, pictured)?;
+        let calls = pipeline.calls(&settings)?;
         if settings.guides()
             && header.tensor(names::NEGATIVE_PROMPT_EMBEDS).is_none()
             && !pipeline.zeros_for_no_prompt
@@ -143,26 +192,39 @@ impl Stage for Denoise<'_> {
             )));
         }
         let new = latents_header(&header, &settings, &pipeline, 0)?;
-        self.warn_of_idle_negative(&header, &settings);
+        self.warn_of_idle(&header, &settings);
         Ok(Some(Planned {
             header: new,
             open,
-            plan: Plan { pipeline, settings },
+            plan: Plan {
+                pipeline,
+                settings,
+                calls,
+            },
         }))
     }
 
-    fn compute(&mut self, plan: Plan, frame: Frame, out: &mut Out<'_, '_>) -> Result<(), Fault> {
-        let Plan { pipeline, settings } = &plan;
+    fn compute(
+        &mut self,
+        plan: Plan,
+        (frame, init): (Frame, Option<Frame>),
+        out: &mut Out<'_, '_>,
+    ) -> Result<(), Fault> {
+        let Plan {
+            pipeline,
+            settings,
+            calls,
+        } = &plan;
         let conditions = Conditions::read(&frame, settings.guides())?;
         let batch = frame.header.batch();
         let label = format!("{}: frame {}", self.console.tool(), out.number());
-        let steps = (settings.images as u64).saturating_mul((batch * settings.steps) as u64);
+        let steps = (settings.images as u64).saturating_mul((batch * calls) as u64);
         let mut prompt = Prompt {
             pipeline,
             settings,
             conditions: &conditions,
+            starts: Starts::read(&frame, init.as_ref())?,
             batch,
-            conditioned: None,
             trace: self.trace.as_mut(),
             bar: self
                 .console
@@ -185,11 +247,9 @@ struct Prompt<'a> {
     pipeline: &'a Pipeline,
     settings: &'a Settings,
     conditions: &'a Conditions,
+    starts: Option<Starts>,
     /// Rows of the frame.
     batch: usize,
-    /// What was worked out for the row before: with one row, which is usual, for all pictures of the prompt. Not for
-    /// several rows, as it takes up to 50 MB a row for SDXL.
-    conditioned: Option<(usize, Conditioned)>,
     trace: Option<&'a mut Trace>,
     bar: Bar,
 }
@@ -222,20 +282,15 @@ impl Prompt<'_> {
             pipeline, settings, ..
         } = *self;
         let mut start = Instant::now();
-        let conditioned = match &mut self.conditioned {
-            Some((of, conditioned)) if *of == row => conditioned,
-            other => {
-                let new = pipeline.condition(settings, &self.conditions.row(row))?;
-                &mut other.insert((row, new)).1
-            }
-        };
         let picture = Picture {
             metadata: header.metadata(),
             row,
             size: settings.latent_size(),
         };
         let seed = settings.seed_of(image, row);
-        pipeline.run(settings, seed, conditioned, |step| {
+        let conditions = self.conditions.row(row);
+        let starts = self.starts.as_ref().map(|starts| (starts, row));
+        pipeline.run(settings, seed, conditions, starts, |step| {
             // The first step answers for what is done once: noise, and the prompt's keys and values.
             if row == 0 {
                 steps.push(Duration::ZERO);

@@ -1,9 +1,12 @@
-//! The denoising loop of diffusers' `StableDiffusionXLPipeline`.
+//! The denoising loop of diffusers' `StableDiffusionXLPipeline` and its siblings for pictures.
 
 use crate::conditions::{Embeds, Row};
 use crate::settings::Settings;
+use crate::start::{Begin, Beginning, Starts};
+use std::cell::RefCell;
+use std::rc::Rc;
 use turbo_cli::{Error, Result};
-use turbo_scheduler::{Generator, SchedulerConfig, Steps};
+use turbo_scheduler::{Scheduler, SchedulerConfig, Steps};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Part;
@@ -18,7 +21,22 @@ pub(crate) struct Pipeline {
     pub(crate) zeros_for_no_prompt: bool,
     unet: Box<dyn UNet>,
     scheduler: SchedulerConfig,
+    /// What was worked out last, and of what: for all pictures of a prompt, and for all frames with the same prompt. Of
+    /// one row only, as it takes up to 50 MB for SDXL.
+    last: RefCell<Option<(Told, Rc<Conditioned>)>>,
 }
+
+/// All that the network is told beside sample and timestep.
+#[derive(PartialEq)]
+struct Told {
+    row: Row,
+    time_ids: [f32; 6],
+    size: (usize, usize),
+    channels: Vec<f32>,
+}
+
+/// Channels in of a network for inpainting: the sample's, the mask, the masked picture's.
+const INPAINTING: usize = 2 * LATENT_CHANNELS + 1;
 
 impl Pipeline {
     /// Opens the checkpoint that `spec` means.
@@ -37,10 +55,10 @@ impl Pipeline {
         };
         let unet = open_unet(&networks.device, networks.dtype, &model)?;
         let (inputs, outputs) = (unet.config().in_channels, unet.config().out_channels);
-        if (inputs, outputs) != (LATENT_CHANNELS, LATENT_CHANNELS) {
+        if ![LATENT_CHANNELS, INPAINTING].contains(&inputs) || outputs != LATENT_CHANNELS {
             return Err(Error::new(format_args!(
-                "{}: expected a network with {LATENT_CHANNELS} channels in and out, found {inputs} and {outputs}; inpainting \
-                 checkpoints are not supported",
+                "{}: expected a network with {LATENT_CHANNELS} channels in and out, or with {INPAINTING} in for \
+                 inpainting, found {inputs} and {outputs}",
                 model.config_path(Part::Unet).display()
             )));
         }
@@ -49,7 +67,27 @@ impl Pipeline {
             zeros_for_no_prompt: zeros,
             unet,
             scheduler,
+            last: RefCell::default(),
         })
+    }
+
+    /// Whether the network sees mask and masked picture beside the sample.
+    fn sees_mask(&self) -> bool {
+        self.unet.config().in_channels == INPAINTING
+    }
+
+    /// Refuses a frame that lacks what an inpainting network has to see, by the header alone.
+    pub(crate) fn check_picture(&self, header: &Header) -> Result<()> {
+        if self.sees_mask() && header.tensor(names::MASKED_IMAGE_MEAN).is_none() {
+            return Err(Error::new(format_args!(
+                "tensor {:?}: expected it for {}, which is for inpainting, found none; join a picture by `encode-image \
+                 --join - --mask MASK --model {}`",
+                names::MASKED_IMAGE_MEAN,
+                self.name,
+                self.name
+            )));
+        }
+        Ok(())
     }
 
     /// Sides of a picture where nobody says otherwise, in pixels.
@@ -81,54 +119,91 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Refuses what the scheduler does not have: a key of its configuration, or so many steps.
-    pub(crate) fn check_steps(&self, steps: usize) -> Result<()> {
-        turbo_scheduler::build(&self.scheduler, &Steps::count(steps))
-            .map_err(|error| Error::from(error).context(&self.name))?;
-        Ok(())
+    /// How often the network is called for a picture. Refuses what the scheduler does not have: a key of its
+    /// configuration, or so many steps.
+    pub(crate) fn calls(&self, settings: &Settings) -> Result<usize> {
+        let scheduler = self
+            .build(settings)
+            .map_err(|error| error.context(&self.name))?;
+        Ok(settings.span().calls(&*scheduler).len())
     }
 
-    /// Works out what depends on a row's prompt and the sizes alone: every attention's keys and values.
-    pub(crate) fn condition(
+    fn build(&self, settings: &Settings) -> Result<Box<dyn Scheduler>> {
+        let steps = Steps::count(settings.steps);
+        Ok(turbo_scheduler::build(&self.scheduler, &steps)?)
+    }
+
+    /// Works out what depends on a row's prompt, sizes and picture alone: every attention's keys and values.
+    fn condition(
         &self,
         settings: &Settings,
-        conditions: &Row<'_>,
-    ) -> Result<Conditioned> {
-        let condition = |embeds: &Embeds<'_>| {
+        row: Row,
+        channels: Vec<f32>,
+    ) -> Result<Rc<Conditioned>> {
+        let told = Told {
+            row,
+            time_ids: settings.time_ids(),
+            size: settings.latent_size(),
+            channels,
+        };
+        let mut last = self.last.borrow_mut();
+        if let Some((known, conditioned)) = &*last
+            && *known == told
+        {
+            return Ok(Rc::clone(conditioned));
+        }
+        // There is room for one.
+        *last = None;
+        let condition = |embeds: &Embeds| {
             self.unet.condition(&AddedConditions {
-                prompt_embeds: embeds.prompt,
-                tokens: conditions.tokens,
-                pooled_prompt_embeds: embeds.pooled,
-                time_ids: settings.time_ids(),
-                size: settings.latent_size().into(),
-                image: &[],
+                prompt_embeds: &embeds.prompt,
+                tokens: told.row.tokens,
+                pooled_prompt_embeds: &embeds.pooled,
+                time_ids: told.time_ids,
+                size: told.size.into(),
+                image: &told.channels,
             })
         };
-        Ok(Conditioned {
-            positive: condition(&conditions.positive)?,
-            negative: conditions.negative.as_ref().map(condition).transpose()?,
-        })
+        let negative = told.row.negative.as_ref();
+        let conditioned = Rc::new(Conditioned {
+            positive: condition(&told.row.positive)?,
+            negative: negative.map(condition).transpose()?,
+        });
+        *last = Some((told, Rc::clone(&conditioned)));
+        Ok(conditioned)
     }
 
-    /// Draws a picture of a prompt from this seed. Returns the latents `[4, height / 8, width / 8]`; `watch` sees each
-    /// step as soon as it is done.
+    /// Draws a picture of a prompt from this seed, and from another picture if there is one: that row of it. Returns the
+    /// latents `[4, height / 8, width / 8]`; `watch` sees each step as soon as it is done.
     pub(crate) fn run(
         &self,
         settings: &Settings,
         seed: u64,
-        conditioned: &Conditioned,
+        row: Row,
+        starts: Option<(&Starts, usize)>,
         mut watch: impl FnMut(&Step<'_>) -> Result<()>,
     ) -> Result<Vec<f32>> {
         let (height, width) = settings.latent_size();
-        let mut scheduler = turbo_scheduler::build(&self.scheduler, &Steps::count(settings.steps))?;
-        // Each picture has a generator of its own, so that it is the same alone and in any company.
-        let mut generator = Generator::new(seed);
-        let mut latents = generator.randn(LATENT_CHANNELS * height * width);
-        scheduler.scale_initial_noise(&mut latents);
+        let mut scheduler = self.build(settings)?;
+        let calls = settings.span().calls(&*scheduler);
+        let begin = Beginning {
+            scheduler: &*scheduler,
+            first: calls.start,
+            len: LATENT_CHANNELS * height * width,
+            sees_mask: self.sees_mask(),
+            whole: settings.strength == Some(1.0),
+        };
+        let Begin {
+            mut generator,
+            sample: mut latents,
+            kept,
+            channels,
+        } = begin.draw(seed, starts);
+        let conditioned = self.condition(settings, row, channels)?;
 
-        for index in 0..scheduler.timesteps().len() {
-            let timestep = scheduler.timesteps()[index];
-            let input = scheduler.scale_model_input(&latents, index);
+        for call in calls.clone() {
+            let timestep = scheduler.timesteps()[call];
+            let input = scheduler.scale_model_input(&latents, call);
             let predict = |unet: &dyn ConditionedUNet| unet.predict(&input, timestep);
             let mut noise_pred = predict(&*conditioned.positive)?;
             if let Some(negative) = &conditioned.negative {
@@ -137,15 +212,19 @@ impl Pipeline {
                     *value = away + settings.guidance_scale * (*value - away);
                 }
             }
-            let step = scheduler.step(&noise_pred, index, &latents, &mut generator);
+            let mut step = scheduler.step(&noise_pred, call, &latents, &mut generator);
+            if let Some(kept) = &kept {
+                let next = Some(call + 1).filter(|&next| next < calls.end);
+                kept.put_back(&mut step.prev_sample, &*scheduler, next);
+            }
             watch(&Step {
-                index,
+                index: call - calls.start,
                 timestep,
                 sample: &latents,
                 noise_pred: &noise_pred,
                 latents: &step.prev_sample,
                 pred_original_sample: &step.pred_original_sample,
-                sigma: scheduler.schedule().sigmas[index],
+                sigma: scheduler.schedule().sigmas[call],
             })?;
             latents = step.prev_sample;
         }
@@ -154,7 +233,7 @@ impl Pipeline {
 }
 
 /// The network with a prompt, and with a negative one where there is guidance.
-pub(crate) struct Conditioned {
+struct Conditioned {
     positive: Box<dyn ConditionedUNet>,
     negative: Option<Box<dyn ConditionedUNet>>,
 }

@@ -1,9 +1,11 @@
 //! What is to be drawn: from the frame, the flags and the defaults, in this order.
 
+use crate::start::Pictured;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
-use turbo_cli::Result;
+use turbo_cli::{Error, Result};
+use turbo_scheduler::{Span, Start};
 use turbo_wire::metadata::{read, write};
 use turbo_wire::names::LATENT_SCALE;
 use turbo_wire::settings;
@@ -43,6 +45,13 @@ pub struct Flags {
     #[arg(long, value_name = "N", value_parser = settings::parse::<usize>(keys::STEPS))]
     pub steps: Option<usize>,
 
+    /// Share of the steps that run where there is a picture to start from: above 0, up to 1 [default: 0.5; with a mask 1]
+    ///
+    /// That many of the last steps run, rounded down, after as much noise was added as there is before them: the higher
+    /// it is, the less of the picture is left. Without --steps there are as many as it takes to run one.
+    #[arg(long, value_name = "S", value_parser = settings::parse::<f64>(keys::STRENGTH))]
+    pub strength: Option<f64>,
+
     /// Seed of the noise: 0 to 2^64 - 1, of which the low 32 bits count; the frames after the first count on from it
     ///
     /// Frame k has the seed N + k, and if M pictures are drawn of it, the seeds from N + k * M on, so that no two
@@ -50,6 +59,10 @@ pub struct Flags {
     /// several rows counts on from its frame's seed. Without a seed a random one is taken.
     #[arg(long, value_name = "N", value_parser = settings::parse::<u64>(keys::SEED))]
     pub seed: Option<u64>,
+
+    /// How far seeds count on from frame to frame; 0 keeps one for all, as films want it [default: 1]
+    #[arg(long, value_name = "N")]
+    pub seed_step: Option<u64>,
 
     /// Pictures to draw of each prompt, with one seed after the other [default: 1]
     ///
@@ -90,6 +103,8 @@ pub(crate) struct Settings {
     pub(crate) steps: usize,
     /// Of the first picture's first row.
     pub(crate) seed: u64,
+    /// Where there is a picture to start from.
+    pub(crate) strength: Option<f64>,
     pub(crate) images: usize,
     /// Number of the first picture's first row, where the stream tells it.
     picture_index: Option<u64>,
@@ -110,6 +125,7 @@ impl Settings {
         flags: &Flags,
         record: u64,
         default_side: usize,
+        pictured: Option<Pictured>,
     ) -> Result<Self> {
         let random = || {
             // torch's generator takes 32 bits, and a short seed is easier to type.
@@ -122,21 +138,52 @@ impl Settings {
         let record = read(own, keys::RECORD_INDEX)?.unwrap_or(record);
         let images = read(own, keys::IMAGES)?.or(flags.images).unwrap_or(1);
         // By the record itself and its place, so that it can be told of any record without the others.
-        let seed = flags
-            .seed
-            .map(|seed| seed.wrapping_add(record.wrapping_mul(images as u64)));
+        let seed = flags.seed.map(|seed| {
+            let pictures = record.wrapping_mul(images as u64);
+            seed.wrapping_add(pictures.wrapping_mul(flags.seed_step.unwrap_or(1)))
+        });
+        let strength = match pictured {
+            None => None,
+            Some(Pictured { masked, .. }) => {
+                let default = if masked { 1.0 } else { 0.5 };
+                let own = read(own, keys::STRENGTH)?;
+                Some(own.or(flags.strength).unwrap_or(default))
+            }
+        };
+        let steps = read(own, keys::STEPS)?
+            .or(flags.steps)
+            .unwrap_or_else(|| strength.map_or(1, least_steps));
+        if let Some(strength) = strength
+            && steps_run(steps, strength) == 0
+        {
+            return Err(Error::new(format_args!(
+                "strength: {strength} of {steps} steps is less than one; give a strength of at least {}, or at \
+                 least {} steps",
+                least_strength(steps),
+                least_steps(strength)
+            )));
+        }
+        // A picture has the size that it has.
+        let side = |key, flag: Option<usize>, picture: fn((usize, usize)) -> usize| {
+            let wanted = read(own, key)?.or(flag);
+            let found = pictured.map(|pictured| picture(pictured.size) * LATENT_SCALE);
+            match (wanted, found) {
+                (Some(wanted), Some(found)) if wanted != found => Err(Error::new(format_args!(
+                    "{key}: expected {found}, which the picture to start from has, found {wanted}; leave it out, or \
+                     give it to encode-image"
+                ))),
+                (wanted, found) => Ok(found.or(wanted).unwrap_or(default_side)),
+            }
+        };
         Ok(Self {
-            steps: read(own, keys::STEPS)?.or(flags.steps).unwrap_or(1),
+            steps,
+            strength,
             seed: read(own, keys::SEED)?.or(seed).unwrap_or_else(random),
             images,
             picture_index: read(own, keys::PICTURE_INDEX)?,
             rows: header.batch(),
-            width: read(own, keys::WIDTH)?
-                .or(flags.width)
-                .unwrap_or(default_side),
-            height: read(own, keys::HEIGHT)?
-                .or(flags.height)
-                .unwrap_or(default_side),
+            width: side(keys::WIDTH, flags.width, |(_, width)| width)?,
+            height: side(keys::HEIGHT, flags.height, |(height, _)| height)?,
             guidance_scale: read(own, keys::GUIDANCE_SCALE)?
                 .or(flags.guidance_scale)
                 .unwrap_or(0.0),
@@ -144,6 +191,14 @@ impl Settings {
             target_size: read(own, keys::TARGET_SIZE)?.or(flags.target_size),
             crops_top_left: read(own, keys::CROPS_TOP_LEFT)?.or(flags.crops_top_left),
         })
+    }
+
+    /// Which of the steps are run.
+    pub(crate) fn span(&self) -> Span {
+        Span {
+            start: self.strength.map_or(Start::Noise, Start::Strength),
+            ..Span::default()
+        }
     }
 
     /// Height and width in latent pixels.
@@ -185,6 +240,10 @@ impl Settings {
         let entries = [
             (keys::ID, id),
             (keys::STEPS, Some(self.steps.to_string())),
+            (
+                keys::STRENGTH,
+                self.strength.map(|strength| strength.to_string()),
+            ),
             (keys::SEED, Some(self.seed_of(image, 0).to_string())),
             (keys::IMAGE_INDEX, image_index),
             (keys::PICTURE_INDEX, picture_index),
@@ -197,6 +256,29 @@ impl Settings {
         ];
         write(metadata, entries);
     }
+}
+
+/// How many of `steps` run at a strength, as diffusers counts them.
+fn steps_run(steps: usize, strength: f64) -> usize {
+    (steps as f64 * strength) as usize
+}
+
+/// The fewest steps of which one runs.
+fn least_steps(strength: f64) -> usize {
+    let near = (1.0 / strength) as usize;
+    (near.max(1)..near.saturating_add(3))
+        .find(|&steps| steps_run(steps, strength) > 0)
+        .unwrap_or(near)
+}
+
+/// The least strength at which one of `steps` runs, rounded up to four places.
+fn least_strength(steps: usize) -> f64 {
+    let places = 10_000.0;
+    let above = (places / steps as f64).ceil();
+    (0..10)
+        .map(|more| (above + f64::from(more)) / places)
+        .find(|&strength| steps_run(steps, strength) > 0)
+        .unwrap_or(1.0)
 }
 
 #[cfg(test)]

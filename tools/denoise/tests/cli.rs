@@ -7,8 +7,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use support::{TOOL, assert_fails, feed, frame, frames, model, prompts, read, run, stderr, tool};
+use support::{assert_fails, feed, frame, frames, model, prompts, read, run, stderr, tool};
 use turbo_testkit::tiny;
 use turbo_wire::{FrameReader, Kind, Limits};
 

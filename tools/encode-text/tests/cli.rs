@@ -6,9 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use support::{TOOL, assert_fails, feed, frames, read, run, stderr, tool};
+use support::{assert_fails, frames, read, run, stderr, tool};
 use turbo_testkit::{golden, golden_cases, relative_error, shared_dir, tiny, tiny_lettered};
 use turbo_wire::Frame;
 

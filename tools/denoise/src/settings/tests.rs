@@ -9,7 +9,7 @@ fn header(metadata: &[(&str, &str)]) -> Header {
 }
 
 fn refused(metadata: &[(&str, &str)]) -> String {
-    Settings::new(&header(metadata), &Flags::default(), 0, 512)
+    Settings::new(&header(metadata), &Flags::default(), 0, 512, None)
         .unwrap_err()
         .to_string()
 }
@@ -22,12 +22,18 @@ fn the_frame_wins_then_the_flag_then_the_default() {
         guidance_scale: Some(1.5),
         ..Flags::default()
     };
-    let settings =
-        Settings::new(&header(&[("steps", "4"), ("seed", "7")]), &flags, 3, 512).unwrap();
+    let settings = Settings::new(
+        &header(&[("steps", "4"), ("seed", "7")]),
+        &flags,
+        3,
+        512,
+        None,
+    )
+    .unwrap();
     assert_eq!((settings.steps, settings.seed), (4, 7));
     assert_eq!((settings.width, settings.height), (640, 512));
     assert!(settings.guides());
-    let plain = Settings::new(&header(&[]), &Flags::default(), 0, 512).unwrap();
+    let plain = Settings::new(&header(&[]), &Flags::default(), 0, 512, None).unwrap();
     assert_eq!(
         (plain.steps, plain.width, plain.height, plain.guides()),
         (1, 512, 512, false)
@@ -41,7 +47,7 @@ fn seeds_count_on_over_the_stream() {
         ..Flags::default()
     };
     let seed = |record| {
-        Settings::new(&header(&[]), &flags, record, 512)
+        Settings::new(&header(&[]), &flags, record, 512, None)
             .unwrap()
             .seed
     };
@@ -55,7 +61,8 @@ fn several_pictures_have_seeds_that_count_on_and_never_meet() {
         images: Some(3),
         ..Flags::default()
     };
-    let settings = |record, pairs| Settings::new(&header(pairs), &flags, record, 512).unwrap();
+    let settings =
+        |record, pairs| Settings::new(&header(pairs), &flags, record, 512, None).unwrap();
     let seeds: Vec<u64> = (0..3)
         .flat_map(|record| (0..3).map(move |image| (record, image)))
         .map(|(record, image)| settings(record, &[]).seed_of(image, 0))
@@ -79,7 +86,7 @@ fn several_pictures_have_seeds_that_count_on_and_never_meet() {
 fn each_picture_tells_its_seed_and_a_name_of_its_own() {
     let pairs = &[("images", "2"), ("id", "fox"), ("seed", "7")];
     let header = header(pairs);
-    let settings = Settings::new(&header, &Flags::default(), 0, 512).unwrap();
+    let settings = Settings::new(&header, &Flags::default(), 0, 512, None).unwrap();
     let of = |image| {
         let mut metadata = header.metadata().clone();
         settings.write(&mut metadata, image);
@@ -98,7 +105,7 @@ fn a_record_whose_place_is_told_counts_from_there() {
         ..Flags::default()
     };
     let header = header(&[("record_index", "4"), ("picture_index", "12")]);
-    let settings = Settings::new(&header, &flags, 0, 512).unwrap();
+    let settings = Settings::new(&header, &flags, 0, 512, None).unwrap();
     assert_eq!(settings.seed, 112);
     let number = |image| {
         let mut metadata = Metadata::new();
@@ -111,7 +118,7 @@ fn a_record_whose_place_is_told_counts_from_there() {
 #[test]
 fn random_seeds_differ_and_are_short() {
     let seed = || {
-        Settings::new(&header(&[]), &Flags::default(), 0, 512)
+        Settings::new(&header(&[]), &Flags::default(), 0, 512, None)
             .unwrap()
             .seed
     };
@@ -134,6 +141,7 @@ fn guidance_is_on_above_one_only() {
             &Flags::default(),
             0,
             512,
+            None,
         )
         .unwrap();
         assert_eq!(settings.guides(), guides, "{scale}");
@@ -172,7 +180,7 @@ fn time_ids_are_height_before_width() {
         ("crops_top_left", "16x32"),
         ("width", "128"),
     ]);
-    let settings = Settings::new(&header, &Flags::default(), 0, 64).unwrap();
+    let settings = Settings::new(&header, &Flags::default(), 0, 64, None).unwrap();
     let whole = settings.time_ids().map(|id| id as u32);
     assert_eq!(whole, [1024, 768, 16, 32, 64, 128]);
 }
@@ -184,7 +192,7 @@ fn what_was_written_is_read_again() {
         guidance_scale: Some(2.5),
         ..Flags::default()
     };
-    let settings = Settings::new(&header(&[]), &flags, 0, 512).unwrap();
+    let settings = Settings::new(&header(&[]), &flags, 0, 512, None).unwrap();
     let mut metadata = Metadata::new();
     settings.write(&mut metadata, 0);
     assert_eq!(metadata["guidance_scale"], "2.5");
@@ -192,7 +200,7 @@ fn what_was_written_is_read_again() {
     assert!(!metadata.contains_key("image_index"));
     let again = Header::text_embeddings(1, 2, 3, 4, false, metadata).unwrap();
     assert_eq!(
-        Settings::new(&again, &Flags::default(), 9, 64).unwrap(),
+        Settings::new(&again, &Flags::default(), 9, 64, None).unwrap(),
         settings
     );
 }
