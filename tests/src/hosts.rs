@@ -40,12 +40,12 @@ pub fn missing(programs: &[&str]) -> Option<String> {
         .then(|| "sshd needs the folder /run/sshd when root starts it".to_owned())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
 /// A program on the PATH or where servers are kept.
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
@@ -267,7 +267,7 @@ impl Drop for Hosts {
 }
 
 /// Kills processes, of which some may have ended meanwhile.
-fn kill_all(processes: Vec<String>) {
+pub(crate) fn kill_all(processes: Vec<String>) {
     let killed = Command::new("sh")
         .args(["-c", "kill -9 \"$@\" 2> /dev/null; true", "sh"])
         .args(processes)
@@ -276,7 +276,7 @@ fn kill_all(processes: Vec<String>) {
 }
 
 /// The children of a process, their children, and so on.
-fn below(process: u32) -> Vec<u32> {
+pub(crate) fn below(process: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else {
         return found;

@@ -11,6 +11,8 @@ mod hosts;
 mod pipe;
 mod png;
 mod python;
+#[cfg(target_os = "linux")]
+mod slurm;
 mod tools;
 
 pub use checkpoint::Altered;
@@ -21,4 +23,6 @@ pub use hosts::{Hosts, missing, script};
 pub use pipe::{Pipe, Running, Stage, pipe, tool};
 pub use png::{Picture, pictures, share_off_by_more_than_one};
 pub use python::{protocol_block, python};
+#[cfg(target_os = "linux")]
+pub use slurm::Slurm;
 pub use tools::{TOOLS, tool_path};

@@ -1,6 +1,6 @@
 //! examples/cluster: the Snakemake workflow, where the package is at hand, and the tasks of the Slurm job array.
 
-use pipeline_tests::{Picture, Stage, pictures, pipe, python, tool, tool_path};
+use pipeline_tests::{Picture, Slurm, Stage, pictures, pipe, python, script, tool, tool_path};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -142,6 +142,48 @@ fn the_tasks_of_the_job_array_draw_each_record_once() {
     task(1);
     task(0);
     assert_eq!(count(), RECORDS);
+    assert_drawn(&expected(folder), |k| {
+        folder.join(format!("pictures/n{k}.png"))
+    });
+}
+
+#[test]
+fn a_node_that_dies_costs_the_job_array_nothing() {
+    let Some(mut slurm) = Slurm::start(2) else {
+        return;
+    };
+    let folder = folder(true);
+    let folder = folder.path();
+    // So slow that there is a middle.
+    let slow = folder.join("slow");
+    fs::create_dir(&slow).expect("made");
+    script(
+        &slow.join("denoise"),
+        &format!("sleep 2; exec '{}' \"$@\"", tool_path("denoise").display()),
+    );
+    let line = format!(
+        "export PATH=\"$PWD/slow:$PATH\"; sbatch --parsable --array=0-3 --mem=1G '{}' records.jsonl pictures",
+        cluster("slurm.sh").display()
+    );
+    let submit = program(folder, "sbatch", &line).env("SLURM_CONF", slurm.config());
+    let array = String::from_utf8(pipe([submit]).run().ok().to_vec()).expect("a number");
+    let array = array.trim();
+    let running =
+        |slurm: &Slurm| slurm.ask("squeue", &["-h", "-t", "R", "-w", "n2", "-o", "%A %i"]);
+    slurm.wait("a task runs on n2", || !running(&slurm).is_empty());
+    let line = running(&slurm);
+    let (job, task) = line.trim().split_once(' ').expect("two words");
+    let (job, task) = (job.to_owned(), task.to_owned());
+    slurm.kill("n2", &job);
+    slurm.wait("the queue is empty", || {
+        slurm.ask("squeue", &["-h"]).trim().is_empty()
+    });
+    let end = slurm.ask("scontrol", &["show", "job", &task]);
+    assert!(
+        end.contains("JobState=COMPLETED") && end.contains("Restarts=1"),
+        "{end}"
+    );
+    println!("task {task} of array {array} was requeued when n2 died");
     assert_drawn(&expected(folder), |k| {
         folder.join(format!("pictures/n{k}.png"))
     });
