@@ -5,7 +5,6 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
 use support::{assert_fails, frames, read, run, stderr, tool};
 use turbo_testkit::{golden, golden_cases, relative_error, shared_dir, tiny, tiny_lettered};
 use turbo_wire::Frame;
