@@ -205,7 +205,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A weight in a type that is not computed with.
-    #[error("{}: tensor `{name}`: expected F32, F16 or BF16, found {found}", path.display())]
+    #[error("{}: tensor `{name}`: expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2, found {found}", path.display())]
     WrongDtype {
         /// The file.
         path: PathBuf,

@@ -21,7 +21,8 @@
 //!   autoencoder as matrices `to_q`, `to_k`, `to_v` and `to_out.0`; TAESDXL as `encoder.layers.N` and
 //!   `decoder.layers.N`.
 //! - A [`Weight`] is used where it lies, in the mapped file: a checkpoint of 5 GB opens in milliseconds, and processes
-//!   share one copy. Only a single file's `text_projection`, which is stored transposed, is copied.
+//!   share one copy. Copied are a single file's `text_projection`, which is stored transposed, and tensors of types
+//!   that networks do not compute with: 8-bit floats are widened to F16, F64 is rounded to F32.
 //! - A [`Lora`] is what a LoRA file of any dialect adds to the layers of a part, under diffusers' names.
 //! - [`open_vae`] and [`locate_vae`] open an autoencoder by itself; [`open_file`] opens any file, as it is.
 //!
@@ -36,7 +37,7 @@
 //! config.
 //!
 //! # A mapped file must not change
-//! A file that is cut while it is mapped ends the process (SIGBUS); one that is overwritten in place changes the
+//! A file that is cut while it is mapped ends the process, with its name on stderr and status 1; one that is overwritten in place changes the
 //! numbers. Programs that fetch or convert checkpoints write under another name and rename.
 #![deny(unsafe_code)]
 
@@ -49,10 +50,10 @@ mod tensors;
 pub use error::{Error, InvalidId, Result};
 pub use locate::{
     Autoencoder, EmbeddedFiles, HubFolders, LocateOptions, Lora, LoraPair, LoraSpec, Model,
-    ModelId, TokenizerFiles, VaeClass, Variant, expand_home, locate_vae, open_vae,
+    ModelId, TAESDXL_FILES, TokenizerFiles, VaeClass, Variant, expand_home, locate_vae, open_vae,
 };
 pub use part::Part;
-pub use tensors::{Dtype, Pages, Weight, Weights};
+pub use tensors::{Dtype, Pages, Weight, Weights, is_pickle};
 
 use std::path::Path;
 

@@ -28,7 +28,7 @@ impl Part {
     }
 
     /// The name of its weight file, before `.safetensors` and its kin.
-    pub(crate) const fn stem(self) -> &'static str {
+    pub const fn stem(self) -> &'static str {
         match self {
             Self::TextEncoder | Self::TextEncoder2 => "model",
             Self::Unet | Self::Vae => "diffusion_pytorch_model",

@@ -173,11 +173,11 @@ fn a_wrong_shape_is_told_with_the_right_one() {
 #[test]
 fn a_type_that_is_not_computed_with_is_refused_when_asked_for_and_counted_when_not() {
     let (_folder, file) = folder();
-    write_safetensors(&file, "F8_E4M3", &[("a", &[2], vec![0; 2])]);
+    write_safetensors(&file, "I16", &[("a", &[2], vec![0; 4])]);
     let weights = open_file(&file).unwrap();
     let error = weights.get("a", &[2]).unwrap_err().to_string();
     assert!(
-        error.ends_with("tensor `a`: expected F32, F16 or BF16, found F8_E4M3"),
+        error.ends_with("tensor `a`: expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2, found I16"),
         "{error}"
     );
     assert!(matches!(
@@ -296,5 +296,72 @@ fn what_is_no_file_is_told() {
         fs::write(&pickle, b"\x80\x02.").unwrap();
         let error = open_file(&pickle).err().unwrap();
         assert!(matches!(&error, Error::Pickle { .. }), "{error}");
+    }
+}
+
+/// Values of torch's `float8_e4m3fn` and `float8_e5m2`, and of float64.
+#[test]
+fn types_that_networks_do_not_compute_with_are_widened() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.safetensors");
+    let get = |dtype: &str, n: usize, bytes: Vec<u8>| {
+        write_safetensors(&file, dtype, &[("x", &[n], bytes)]);
+        open_file(&file).unwrap().get("x", &[n]).unwrap()
+    };
+    let bits = vec![0x00, 0x80, 0x38, 0xB8, 0x7E, 0x01, 0x07, 0x08, 0x48, 0x33];
+    let x = get("F8_E4M3", 10, bits);
+    assert_eq!(x.dtype(), Dtype::F16);
+    let (least, least_normal) = (1. / 512., 1. / 64.);
+    let expected = [
+        0.,
+        -0.,
+        1.,
+        -1.,
+        448.,
+        least,
+        7. * least,
+        least_normal,
+        4.,
+        0.6875,
+    ];
+    assert_eq!(x.to_f32(), expected);
+    assert!(x.to_f32()[1].is_sign_negative());
+    assert!(
+        get("F8_E4M3", 2, vec![0x7F, 0xFF])
+            .to_f32()
+            .iter()
+            .all(|x| x.is_nan())
+    );
+    let x = get("F8_E5M2", 5, vec![0x00, 0x3C, 0xC0, 0x7B, 0x01]);
+    assert_eq!(x.dtype(), Dtype::F16);
+    assert_eq!(x.to_f32(), [0., 1., -2., 57344., 2f32.powi(-16)]);
+    let doubles = [0.1f64, -1e300, 3.]
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    let x = get("F64", 3, doubles);
+    assert_eq!(x.dtype(), Dtype::F32);
+    assert_eq!(x.to_f32(), [0.1, f32::NEG_INFINITY, 3.]);
+}
+
+#[test]
+fn files_of_other_kinds_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.safetensors");
+    for (content, what) in [
+        (&b"GGUF\x03\0\0\0............"[..], "GGUF"),
+        (b"PK\x03\x04...............", "ZIP"),
+        (b"\x80\x02}q\x00............", "pickle"),
+        (b"\x93NUMPY\x01\x00..........", "numpy"),
+        (b"\n <!DOCTYPE html><html>...", "web page"),
+        (b"<html>.....................", "web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "git lfs pull",
+        ),
+    ] {
+        fs::write(&file, content).unwrap();
+        let error = open_file(&file).err().unwrap().to_string();
+        assert!(error.contains(what), "{error}");
     }
 }

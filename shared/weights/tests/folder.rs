@@ -487,3 +487,83 @@ fn demo_is_what_the_program_has_built_in() {
     let error = model.weights(Part::Vae).err().unwrap().to_string();
     assert!(error.contains("demo/vae: no weights"), "{error}");
 }
+
+#[test]
+fn a_tokenizer_of_one_file_is_taken_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = folder.path().join("tokenizer");
+    fs::create_dir_all(&tokenizer).unwrap();
+    fs::write(folder.path().join("model_index.json"), "{}").unwrap();
+    let added = serde_json::json!({"id": 2, "content": "<|endoftext|>", "normalized": true, "special": true});
+    let write = |model: serde_json::Value| {
+        let whole = serde_json::json!({"added_tokens": [added], "model": model});
+        fs::write(tokenizer.join("tokenizer.json"), whole.to_string()).unwrap();
+    };
+    fs::write(
+        tokenizer.join("tokenizer_config.json"),
+        r#"{"pad_token": "!"}"#,
+    )
+    .unwrap();
+    for merges in [
+        serde_json::json!([["a", "b</w>"]]),
+        serde_json::json!(["a b</w>"]),
+    ] {
+        write(
+            serde_json::json!({"end_of_word_suffix": "</w>", "vocab": {"a": 0, "b</w>": 1}, "merges": merges}),
+        );
+        let files = locate(folder.path()).tokenizer(1).unwrap();
+        assert_eq!(files.vocab, r#"{"a":0,"b</w>":1}"#);
+        assert_eq!(files.merges, "#version: 0.2\na b</w>\n");
+        assert_eq!(files.tokenizer_config["pad_token"], "!");
+        assert_eq!(files.tokenizer_config["added_tokens_decoder"]["2"], added);
+    }
+    write(serde_json::json!({"vocab": {}, "merges": []}));
+    let error = locate(folder.path()).tokenizer(1).unwrap_err().to_string();
+    assert!(
+        error.contains("tokenizer.json") && error.contains("end_of_word_suffix"),
+        "{error}"
+    );
+}
+
+#[test]
+fn folders_of_something_else_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = || {
+        Model::locate(folder.path().to_str().unwrap(), &LocateOptions::default())
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    for (index, what) in [
+        (
+            r#"{"_class_name": "StableDiffusionPipeline"}"#,
+            "Stable Diffusion 1 or 2",
+        ),
+        (r#"{"_class_name": "FluxPipeline"}"#, "Flux"),
+        (
+            r#"{"_class_name": "StableDiffusion3Pipeline"}"#,
+            "Stable Diffusion 3",
+        ),
+        (
+            r#"{"_class_name": "StableDiffusionXLImg2ImgPipeline", "text_encoder": [null, null]}"#,
+            "refiner",
+        ),
+    ] {
+        fs::write(folder.path().join("model_index.json"), index).unwrap();
+        assert!(error().contains(what), "{}", error());
+    }
+    fs::remove_file(folder.path().join("model_index.json")).unwrap();
+    fs::write(
+        folder.path().join("config.json"),
+        r#"{"_class_name": "ControlNetModel"}"#,
+    )
+    .unwrap();
+    assert!(error().contains("a ControlNet"), "{}", error());
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    fs::write(folder.path().join("pytorch_lora_weights.safetensors"), "").unwrap();
+    assert!(
+        error().contains("give that file with --lora"),
+        "{}",
+        error()
+    );
+}

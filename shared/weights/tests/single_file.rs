@@ -182,12 +182,33 @@ fn the_autoencoder_of_a_single_file_can_be_had_by_itself() {
 #[test]
 fn files_of_something_else_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 10] = [
         (
             &["down_blocks.0.resnets.0.conv1.weight"],
             "holds one component",
         ),
-        (&["lora.x"], "no `model.diffusion_model.*` tensors"),
+        (
+            &["lora_unet_mid_block_attentions_0_proj_in.lora_down.weight"],
+            "it is a LoRA: give it with --lora",
+        ),
+        (&["control_model.x"], "it is a ControlNet"),
+        (
+            &["double_blocks.0.img_attn.proj.weight"],
+            "it is a checkpoint of Flux",
+        ),
+        (
+            &["model.diffusion_model.joint_blocks.0.x"],
+            "Stable Diffusion 3",
+        ),
+        (
+            &[
+                "model.diffusion_model.out.2.bias",
+                "conditioner.embedders.1.model.ln_final.bias",
+                "edm_mean",
+            ],
+            "`edm_mean`: EDM",
+        ),
+        (&["other.x"], "no `model.diffusion_model.*` tensors"),
         (
             &["model.diffusion_model.out.2.bias", "cond_stage_model.x"],
             "Stable Diffusion 1 or 2",
@@ -200,9 +221,9 @@ fn files_of_something_else_are_told() {
             &[
                 "model.diffusion_model.out.2.bias",
                 "conditioner.embedders.1.model.ln_final.bias",
-                "v_pred",
+                "nobody.knows",
             ],
-            "1 tensors are left over: v_pred",
+            "1 tensors are left over: nobody.knows",
         ),
     ];
     for (names, expected) in cases {
@@ -279,4 +300,40 @@ fn odd_tensors_in_a_single_file_are_left_over_and_never_a_panic() {
     }
     let error = model.weights(Part::TextEncoder).err().unwrap().to_string();
     assert!(error.contains("lacks the text_encoder"), "{error}");
+}
+
+#[test]
+fn marks_and_what_tools_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.safetensors");
+    let names = [
+        "model.diffusion_model.out.2.bias",
+        "conditioner.embedders.1.model.ln_final.bias",
+        "v_pred",
+        "ztsnr",
+        "global_step",
+        "optimizer_states.0.exp_avg",
+        "model_ema.decay",
+        "first_stage_model.loss.logvar",
+        "conditioner.embedders.1.model.visual.proj",
+    ];
+    let tensors = names.map(|name| (name, &[1][..], vec![0; 2]));
+    write_safetensors(&file, "F16", &tensors);
+    let config = locate(&file, &options(&folder)).scheduler_config().unwrap();
+    assert_eq!(config["prediction_type"], "v_prediction");
+    assert_eq!(config["rescale_betas_zero_snr"], true);
+    assert_eq!(config["timestep_spacing"], "trailing");
+    let error = locate(&file, &options(&folder))
+        .weights(Part::Vae)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("lacks the vae; give another one with --vae"),
+        "{error}"
+    );
+    write_safetensors(&file, "F16", &tensors[..2]);
+    let config = locate(&file, &options(&folder)).scheduler_config().unwrap();
+    assert_eq!(config["prediction_type"], "epsilon");
+    assert!(config.get("rescale_betas_zero_snr").is_none());
 }

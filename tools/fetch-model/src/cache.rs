@@ -8,7 +8,7 @@
 //! ```
 
 use crate::error::Error;
-use crate::id::{Commit, ContentHash};
+use crate::id::{Commit, ContentHash, is_safe_path};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -82,6 +82,11 @@ impl ModelCache {
 
     fn ref_path(&self, revision: &str) -> PathBuf {
         self.folder.join("refs").join(revision)
+    }
+
+    /// Whether a commit's snapshot has content for `path`.
+    pub fn has(&self, commit: &Commit, path: &str) -> bool {
+        is_safe_path(path) && self.snapshot(commit).join(path).is_file()
     }
 
     /// The paths that a commit's snapshot has content for; none if there is no snapshot.
@@ -176,15 +181,36 @@ fn list_into(folder: &Path, prefix: &str, depth: usize, paths: &mut BTreeSet<Str
     }
 }
 
+/// A symbolic link to the blob; where the file system has none, a second name for the same content, or else the content
+/// itself, which then lies in the snapshot alone, as `huggingface_hub` does it.
+fn make_link(target: &Path, blob: &Path, link: &Path) -> io::Result<()> {
+    or_without_links(symlink(target, link), blob, link)
+}
+
+fn or_without_links(made: io::Result<()>, blob: &Path, link: &Path) -> io::Result<()> {
+    match made {
+        Err(e) if has_no_links(&e) => fs::hard_link(blob, link).or_else(|_| fs::rename(blob, link)),
+        made => made,
+    }
+}
+
+/// How file systems refuse what they do not have. A folder that may not be written refuses the other ways too.
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
+    )
+}
+
 #[cfg(unix)]
-fn make_link(target: &Path, _blob: &Path, link: &Path) -> io::Result<()> {
+fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
-/// Symbolic links need a privilege on Windows; a second name for the same content does as well.
+/// Symbolic links need a privilege on Windows.
 #[cfg(not(unix))]
-fn make_link(_target: &Path, blob: &Path, link: &Path) -> io::Result<()> {
-    fs::hard_link(blob, link).or_else(|_| fs::copy(blob, link).map(|_| ()))
+fn symlink(_target: &Path, _link: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]
@@ -233,6 +259,18 @@ mod tests {
         );
         fs::remove_file(cache.blob(&hash("b"))).unwrap();
         assert!(cache.list(&commit).is_empty());
+    }
+
+    #[test]
+    fn without_symbolic_links_the_file_itself_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (blob, link) = (dir.path().join("blob"), dir.path().join("link"));
+        fs::write(&blob, "content").unwrap();
+        let refused = |kind: io::ErrorKind| or_without_links(Err(kind.into()), &blob, &link);
+        assert!(refused(io::ErrorKind::StorageFull).is_err());
+        refused(io::ErrorKind::PermissionDenied).unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), "content");
+        assert!(!link.is_symlink());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use crate::error::Error;
 use std::collections::BTreeSet;
-use turbo_weights::ModelId;
+use std::path::Path;
+use turbo_weights::{ModelId, TAESDXL_FILES, TokenizerFiles, Variant, is_pickle};
 
 /// Which weights to take where a repository has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -30,6 +31,18 @@ pub enum Part {
     Unet,
     /// The autoencoder
     Vae,
+}
+
+impl Part {
+    fn of(part: turbo_weights::Part) -> Self {
+        match part {
+            turbo_weights::Part::TextEncoder | turbo_weights::Part::TextEncoder2 => {
+                Self::TextEncoder
+            }
+            turbo_weights::Part::Unet => Self::Unet,
+            turbo_weights::Part::Vae => Self::Vae,
+        }
+    }
 }
 
 /// The files chosen.
@@ -78,6 +91,31 @@ pub fn choose(
     })
 }
 
+/// The files that a user names, which must be there.
+///
+/// # Errors
+/// [`Error::Unsuitable`] naming the first one that is not, and what there is of its kind.
+pub fn named(id: &ModelId, paths: &BTreeSet<String>, files: &[String]) -> Result<Choice, Error> {
+    for file in files {
+        if paths.contains(file) {
+            continue;
+        }
+        let kind = |path: &str| path.rsplit_once('.').map(|(_, kind)| kind.to_owned());
+        let like = paths.iter().filter(|path| kind(path) == kind(file));
+        let like: Vec<&str> = like.map(String::as_str).take(8).collect();
+        let there = match like[..] {
+            [] => String::new(),
+            _ => format!("; it has {}", like.join(", ")),
+        };
+        return Err(Error::Unsuitable(format!("{id} has no {file}{there}")));
+    }
+    Ok(Choice {
+        files: files.to_vec(),
+        notes: Vec::new(),
+        settled: true,
+    })
+}
+
 struct Chooser<'a> {
     id: &'a ModelId,
     paths: &'a BTreeSet<String>,
@@ -97,22 +135,26 @@ impl Chooser<'_> {
         }
         if wanted(Part::Tokenizer) {
             for folder in ["tokenizer", "tokenizer_2"] {
-                for file in ["vocab.json", "merges.txt", "tokenizer_config.json"] {
-                    self.need(&format!("{folder}/{file}"))?;
+                let whole = format!("{folder}/{}", TokenizerFiles::WHOLE);
+                let [vocab, merges, config, special] =
+                    TokenizerFiles::NAMES.map(|name| format!("{folder}/{name}"));
+                if !self.paths.contains(&vocab) && self.paths.contains(&whole) {
+                    // As transformers 5 saves it.
+                    self.need(&whole)?;
+                    self.need(&config)?;
+                    continue;
+                }
+                for file in [vocab, merges, config] {
+                    self.need(&file)?;
                 }
                 // Newer transformers put its content into tokenizer_config.json.
-                self.take_if_there(&format!("{folder}/special_tokens_map.json"));
+                self.take_if_there(&special);
             }
         }
-        for (part, folder, stem) in [
-            (Part::TextEncoder, "text_encoder", "model"),
-            (Part::TextEncoder, "text_encoder_2", "model"),
-            (Part::Unet, "unet", "diffusion_pytorch_model"),
-            (Part::Vae, "vae", "diffusion_pytorch_model"),
-        ] {
-            if wanted(part) {
-                self.need(&format!("{folder}/config.json"))?;
-                self.weights_of(folder, stem)?;
+        for part in turbo_weights::Part::ALL {
+            if wanted(Part::of(part)) {
+                self.need(&format!("{}/config.json", part.folder()))?;
+                self.weights_of(part.folder(), part.stem())?;
             }
         }
         Ok(())
@@ -121,13 +163,13 @@ impl Chooser<'_> {
     /// A repository that is one autoencoder: TAESDXL, or a VAE on its own.
     fn component(&mut self, only: &[Part]) -> Result<(), Error> {
         let wanted = only.is_empty() || only.contains(&Part::Vae);
-        let stem = "diffusion_pytorch_model";
+        let stem = turbo_weights::Part::Vae.stem();
         let diffusers = self.paths.contains("config.json")
             && self
                 .paths
                 .iter()
                 .any(|path| path.starts_with(stem) && is_safetensors(path));
-        let originals: Vec<String> = ["taesdxl_decoder.safetensors", "taesdxl_encoder.safetensors"]
+        let originals: Vec<String> = TAESDXL_FILES
             .into_iter()
             .filter(|path| self.paths.contains(*path))
             .map(str::to_owned)
@@ -150,11 +192,11 @@ impl Chooser<'_> {
 
     fn weights_of(&mut self, folder: &str, stem: &str) -> Result<(), Error> {
         if self.dtype == Dtype::F16 {
-            if self.take_weights(folder, stem, ".fp16")? {
+            if self.take_weights(folder, stem, Variant::Fp16)? {
                 return Ok(());
             }
             self.settled = false;
-            if self.take_weights(folder, stem, "")? {
+            if self.take_weights(folder, stem, Variant::Plain)? {
                 self.notes.push(format!(
                     "{}: {} has no fp16 weights, so the plain ones are taken",
                     self.id,
@@ -166,19 +208,19 @@ impl Chooser<'_> {
                 ));
                 return Ok(());
             }
-        } else if self.take_weights(folder, stem, "")? {
+        } else if self.take_weights(folder, stem, Variant::Plain)? {
             return Ok(());
         }
-        let plain = join(folder, &format!("{stem}.safetensors"));
+        let plain = join(folder, &Variant::Plain.file(stem));
         Err(
-            if self.dtype == Dtype::F32 && self.has_weights(folder, stem, ".fp16") {
+            if self.dtype == Dtype::F32 && self.has_weights(folder, stem, Variant::Fp16) {
                 self.unsuitable(&format!(
                     "has {folder} as fp16 only, no {plain}; leave out --dtype f32"
                 ))
             } else if self
                 .paths
                 .iter()
-                .any(|path| in_folder(folder, path) && is_pickle(path))
+                .any(|path| in_folder(folder, path) && is_pickle(Path::new(path)))
             {
                 self.unsuitable(&format!(
                     "has pickle weights but no {plain}; pickle can run code and is never loaded: \
@@ -191,8 +233,8 @@ impl Chooser<'_> {
     }
 
     /// Takes one variant's weights, whole or in shards; `false` if there are none.
-    fn take_weights(&mut self, folder: &str, stem: &str, variant: &str) -> Result<bool, Error> {
-        let whole = join(folder, &format!("{stem}{variant}.safetensors"));
+    fn take_weights(&mut self, folder: &str, stem: &str, variant: Variant) -> Result<bool, Error> {
+        let whole = join(folder, &variant.file(stem));
         if self.paths.contains(&whole) {
             self.weights.push(whole);
             return Ok(true);
@@ -203,7 +245,7 @@ impl Chooser<'_> {
         let mut shards: Vec<(u32, u32, String)> = Vec::new();
         for path in self.paths {
             if let Some(name) = file_in(folder, path)
-                && let Some((number, count)) = shard(name, stem, variant)
+                && let Some((number, count)) = shard(name, stem, variant.suffix())
             {
                 shards.push((number, count, path.clone()));
             }
@@ -230,22 +272,18 @@ impl Chooser<'_> {
         Ok(true)
     }
 
-    fn has_weights(&self, folder: &str, stem: &str, variant: &str) -> bool {
-        self.paths
-            .contains(&join(folder, &format!("{stem}{variant}.safetensors")))
+    fn has_weights(&self, folder: &str, stem: &str, variant: Variant) -> bool {
+        self.paths.contains(&join(folder, &variant.file(stem)))
             || self.index(folder, stem, variant).is_some()
     }
 
-    /// The index of a sharded variant: transformers puts the variant before `.json`, others write
-    /// it behind the stem.
-    fn index(&self, folder: &str, stem: &str, variant: &str) -> Option<String> {
-        [
-            format!("{stem}.safetensors.index{variant}.json"),
-            format!("{stem}{variant}.safetensors.index.json"),
-        ]
-        .into_iter()
-        .map(|name| join(folder, &name))
-        .find(|path| self.paths.contains(path))
+    /// The index of a sharded variant.
+    fn index(&self, folder: &str, stem: &str, variant: Variant) -> Option<String> {
+        let mut names = variant
+            .indexes(stem)
+            .into_iter()
+            .map(|name| join(folder, &name));
+        names.find(|path| self.paths.contains(path))
     }
 
     fn need(&mut self, path: &str) -> Result<(), Error> {
@@ -294,12 +332,6 @@ fn in_folder(folder: &str, path: &str) -> bool {
 
 fn is_safetensors(path: &str) -> bool {
     path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json")
-}
-
-fn is_pickle(path: &str) -> bool {
-    [".bin", ".ckpt", ".pt", ".pth"]
-        .iter()
-        .any(|end| path.ends_with(end))
 }
 
 /// Number and count of a shard: `STEM.fp16-00001-of-00002.safetensors`, or with the variant last.

@@ -85,6 +85,9 @@ impl Fetch<'_> {
         file: &RemoteFile,
         watch: &mut dyn Watch,
     ) -> Result<Option<u64>, Error> {
+        if self.is_shown(commit, file, watch)? {
+            return Ok(None);
+        }
         if self.is_there(file, watch)? {
             self.cache.link(commit, &file.path, &file.hash)?;
             return Ok(None);
@@ -112,6 +115,29 @@ impl Fetch<'_> {
         partial.finish(&blob)?;
         self.cache.link(commit, &file.path, &file.hash)?;
         Ok(Some(file.size - before))
+    }
+
+    /// Whether the snapshot has the file itself, as it is where the file system has no links. It may be damaged then.
+    fn is_shown(
+        &self,
+        commit: &Commit,
+        file: &RemoteFile,
+        watch: &mut dyn Watch,
+    ) -> Result<bool, Error> {
+        let path = self.cache.snapshot(commit).join(&file.path);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() && metadata.len() == file.size => {}
+            _ => return Ok(false),
+        }
+        if !self.verify || hash_file(&path, &file.hash)? == file.hash {
+            return Ok(true);
+        }
+        watch.warn(&format!(
+            "{}: damaged in the cache; fetching it anew",
+            file.path
+        ));
+        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+        Ok(false)
     }
 
     /// Whether the content is in the cache. Something else under its name is not.
@@ -252,14 +278,15 @@ impl Fetch<'_> {
         }
         // One more than is missing, to notice if there is more.
         let limit = partial.missing() + 1;
-        let mut body = answer.response.body_mut().as_reader().take(limit);
+        let host = answer.host.clone();
+        let mut body = answer.body().take(limit);
         let mut chunk = vec![0; CHUNK];
         loop {
             let n = match body.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Stop::Http(broken_off(&answer.host, &e))),
+                Err(e) => return Err(Stop::Http(broken_off(&host, &e))),
             };
             if n as u64 > partial.missing() {
                 return Err(wrong_size(format!("more than {} bytes", file.size)));
@@ -269,10 +296,7 @@ impl Fetch<'_> {
         }
         if partial.missing() > 0 {
             let why = format!("ended after {} of {} bytes", partial.received(), file.size);
-            return Err(Stop::Http(broken_off(
-                &answer.host,
-                &std::io::Error::other(why),
-            )));
+            return Err(Stop::Http(broken_off(&host, &std::io::Error::other(why))));
         }
         Ok(())
     }

@@ -1,12 +1,19 @@
 //! GET requests with the token kept at home: redirects are followed here, hop by hop, and the
 //! token goes to the configured hub only.
 
+use crate::absolute_form::{AbsoluteForm, PlainResolver, credentials, plain_proxy};
 use crate::error::Error;
+use crate::least_rate::LeastRate;
 use crate::origin::{Origin, origin_of};
+use crate::proxy;
 use crate::settings::Settings;
+use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
+use ureq::Proxy;
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -80,6 +87,15 @@ pub struct Answer {
     pub hub_headers: HeaderMap,
     /// The last answer, with the body.
     pub response: ureq::http::Response<ureq::Body>,
+    /// Time over which the body must not come too slowly.
+    over: Duration,
+}
+
+impl Answer {
+    /// The body, which ends in an error if it comes too slowly.
+    pub fn body(&mut self) -> impl Read + '_ {
+        LeastRate::new(self.response.body_mut().as_reader(), self.over)
+    }
 }
 
 /// Makes requests.
@@ -105,16 +121,16 @@ impl Client {
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
-            .timeout_per_read(Some(settings.read_timeout));
-        if settings.origin.is_loopback() {
-            // A token for this machine must not travel to a proxy.
-            config = config.proxy(None);
-        }
+            .timeout_per_read(Some(settings.read_timeout))
+            // Each request is told its own.
+            .proxy(None);
         if let Some(path) = &settings.certificates {
             config = config.tls_config(TlsConfig::builder().root_certs(read_roots(path)?).build());
         }
+        let proxies = Arc::new(settings.proxies.clone());
+        let connector = DefaultConnector::new().chain(AbsoluteForm(proxies.clone()));
         Ok(Self {
-            agent: config.build().into(),
+            agent: ureq::Agent::with_parts(config.build(), connector, PlainResolver(proxies)),
             settings: settings.clone(),
         })
     }
@@ -138,7 +154,22 @@ impl Client {
                 request =
                     request.header(header::AUTHORIZATION, format!("Bearer {}", token.secret()));
             }
-            let response = request.call().map_err(|e| connection_error(&origin, &e))?;
+            let proxy = self.settings.proxies.of(&origin);
+            let plain = url
+                .parse()
+                .ok()
+                .and_then(|uri| plain_proxy(&self.settings.proxies, &uri));
+            let request = match (plain, proxy) {
+                (Some(plain), _) => match credentials(plain) {
+                    Some(credentials) => request.header(header::PROXY_AUTHORIZATION, credentials),
+                    None => request,
+                },
+                (None, Some(proxy)) => request.config().proxy(Some(proxy.clone())).build(),
+                (None, None) => request,
+            };
+            let response = request
+                .call()
+                .map_err(|e| connection_error(&origin, proxy, &e))?;
             let code = response.status().as_u16();
             if at_hub
                 && hub_headers
@@ -165,6 +196,7 @@ impl Client {
                 host: origin.host().to_owned(),
                 hub_headers: hub_headers.unwrap_or_default(),
                 response,
+                over: self.settings.read_timeout,
             });
         }
         Err(HttpError::Redirect(format!(
@@ -222,24 +254,28 @@ pub(crate) fn resolve(from: &str, location: &str) -> Option<String> {
     }
 }
 
-fn connection_error(origin: &Origin, error: &ureq::Error) -> HttpError {
+fn connection_error(origin: &Origin, proxy: Option<&Proxy>, error: &ureq::Error) -> HttpError {
     use ureq::Error as E;
     let refused = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionRefused;
     // How rustls reports a certificate it does not trust, and whatever else is no TLS.
     let no_tls =
         |e: &std::io::Error| e.kind() == std::io::ErrorKind::InvalidData && origin.is_https();
+    let by = proxy.map_or(String::new(), |proxy| {
+        format!(", by the proxy {}", proxy::name(proxy))
+    });
+    let why = match error {
+        E::HostNotFound => "host not found".into(),
+        E::Io(e) if refused(e) => "connection refused".into(),
+        E::Io(e) if no_tls(e) => {
+            format!(
+                "{e}; if your network has its own certificates, name their file in SSL_CERT_FILE"
+            )
+        }
+        other => other.to_string(),
+    };
     HttpError::Connection {
         host: origin.host().to_owned(),
-        why: match error {
-            E::HostNotFound => "host not found".into(),
-            E::Io(e) if refused(e) => "connection refused".into(),
-            E::Io(e) if no_tls(e) => {
-                format!(
-                    "{e}; if your network has its own certificates, name their file in SSL_CERT_FILE"
-                )
-            }
-            other => other.to_string(),
-        },
+        why: why + &by,
         absent: matches!(error, E::HostNotFound | E::ConnectionFailed)
             || matches!(error, E::Io(e) if refused(e)),
         again: !matches!(error, E::Io(e) if no_tls(e))

@@ -210,8 +210,8 @@ impl<'a> Hub<'a> {
             let result = self.client.get(url, 0).and_then(|mut answer| {
                 let link = text(answer.response.headers(), "link");
                 let mut body = Vec::new();
-                let reader = answer.response.body_mut().as_reader();
-                match reader.take(ANSWER_LIMIT + 1).read_to_end(&mut body) {
+                let read = answer.body().take(ANSWER_LIMIT + 1).read_to_end(&mut body);
+                match read {
                     Ok(_) => Ok((body, link)),
                     Err(error) => Err(broken_off(&answer.host, &error)),
                 }

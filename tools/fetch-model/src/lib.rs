@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absolute_form;
 pub mod cache;
 pub mod choose;
 pub mod error;
@@ -14,14 +15,16 @@ pub mod hash;
 pub mod http;
 pub mod hub;
 pub mod id;
+mod least_rate;
 pub mod origin;
 pub mod partial;
+pub mod proxy;
 mod report;
 mod retry;
 pub mod settings;
 
 use cache::ModelCache;
-use choose::{Choice, Dtype, Part, choose};
+use choose::{Choice, Dtype, Part, choose, named};
 use error::Error;
 use fetch::{Fetch, Fetched, Watch};
 use http::Client;
@@ -29,6 +32,7 @@ use hub::Hub;
 use id::{Commit, ContentHash};
 use report::Report;
 use settings::Settings;
+use std::collections::BTreeSet;
 use std::io::Write;
 use turbo_cli::Console;
 use turbo_weights::ModelId;
@@ -57,6 +61,10 @@ pub struct Args {
     #[arg(value_name = "MODEL[@REVISION]")]
     pub model: ModelId,
 
+    /// Fetch these files of the repository only, such as a LoRA; their paths are printed
+    #[arg(value_name = "FILE", conflicts_with_all = ["only", "dtype"])]
+    pub files: Vec<String>,
+
     /// Which weights to take; f16 falls back to the only ones there are
     #[arg(long, value_enum, value_name = "TYPE", default_value_t)]
     pub dtype: Dtype,
@@ -84,9 +92,13 @@ Environment, as Python's huggingface_hub has it:
   XDG_CACHE_HOME           HF_HOME is its huggingface/; without it, ~/.cache/huggingface
   HF_ENDPOINT              address of the hub, instead of https://huggingface.co
   HF_TOKEN                 access token; else HF_TOKEN_PATH, else the file token in HF_HOME
+  HF_HUB_DISABLE_IMPLICIT_TOKEN  1: send no token
   HF_HUB_OFFLINE           1: no network; succeed only if all is in the cache
-  HF_HUB_DOWNLOAD_TIMEOUT  seconds of silence after which a connection counts as dropped
-  HTTPS_PROXY, NO_PROXY    proxy
+  HF_HUB_DOWNLOAD_TIMEOUT  seconds of silence, or of fewer than 1000 bytes a second, after which
+                           a connection counts as dropped
+  HTTPS_PROXY, HTTP_PROXY  proxy for addresses of this kind, else ALL_PROXY; as curl has them:
+                           http://, https://, socks4://, socks4a://, socks5:// or socks5h://
+  NO_PROXY                 hosts and networks that are asked directly
   SSL_CERT_FILE            PEM certificates to trust instead of the built-in ones
 
 The token goes to the hub only, over https only (or http to this machine), and is never printed.";
@@ -101,8 +113,16 @@ pub fn run(args: Args, console: &Console) -> turbo_cli::Result<()> {
     let fetched = fetch_model(&args, &Settings::from_env()?, &mut report)?;
     report.fetched(&args.model, &fetched);
     let mut stdout = turbo_cli::Output::stdout()?;
-    stdout.write_all(fetched.snapshot.as_os_str().as_encoded_bytes())?;
-    stdout.write_all(b"\n")?;
+    let mut print = |path: &std::path::Path| {
+        stdout.write_all(path.as_os_str().as_encoded_bytes())?;
+        stdout.write_all(b"\n")
+    };
+    if args.files.is_empty() {
+        print(&fetched.snapshot)?;
+    }
+    for file in &args.files {
+        print(&fetched.snapshot.join(file))?;
+    }
     stdout.finish()
 }
 
@@ -145,7 +165,7 @@ pub fn fetch_model(
 
     let listing = hub.files(&commit)?;
     let paths = listing.iter().map(|file| file.path.clone()).collect();
-    let choice = choose(&args.model, &paths, args.dtype, &args.only)?;
+    let choice = chosen(args, &paths)?;
     for note in &choice.notes {
         watch.warn(note);
     }
@@ -249,7 +269,20 @@ fn verify_link(link: &std::path::Path) -> Result<(), Error> {
 
 /// The choice as far as the cache's files go; an error if something needed is not there.
 fn cached(args: &Args, cache: &ModelCache, commit: &Commit) -> Result<Choice, Error> {
-    choose(&args.model, &cache.list(commit), args.dtype, &args.only)
+    if args.files.is_empty() {
+        return chosen(args, &cache.list(commit));
+    }
+    let there = args.files.iter().filter(|file| cache.has(commit, file));
+    chosen(args, &there.cloned().collect())
+}
+
+/// The files that are asked for, or those that the tools need.
+fn chosen(args: &Args, paths: &BTreeSet<String>) -> Result<Choice, Error> {
+    if args.files.is_empty() {
+        choose(&args.model, paths, args.dtype, &args.only)
+    } else {
+        named(&args.model, paths, &args.files)
+    }
 }
 
 fn nothing_fetched(cache: &ModelCache, commit: Commit, choice: &Choice) -> Fetched {

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::origin::{Origin, origin_of};
+use crate::proxy::Proxies;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub token_withheld: bool,
     /// No network wanted.
     pub offline: bool,
+    /// What goes through which proxy.
+    pub proxies: Proxies,
     /// A file of PEM certificates to trust instead of the built-in ones.
     pub certificates: Option<PathBuf>,
     /// Longest silence of a server before the connection counts as dropped.
@@ -96,7 +99,10 @@ impl Settings {
         let from_env = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]
             .iter()
             .find_map(|&name| Some((name, get(name)?)));
+        let is_on = |name: &str| get(name).is_some_and(|v| is_true(&v));
         let token = match from_env {
+            // Nobody asked for it to be sent.
+            _ if is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN") => None,
             Some((name, value)) => {
                 let value = value
                     .into_string()
@@ -136,7 +142,8 @@ impl Settings {
             token_withheld,
             offline: ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
                 .iter()
-                .any(|name| get(name).is_some_and(|v| is_true(&v))),
+                .any(|name| is_on(name)),
+            proxies: Proxies::from_lookup(get)?,
             certificates: path("SSL_CERT_FILE"),
             read_timeout,
         })

@@ -10,6 +10,9 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
+/// TAESDXL's own files.
+pub const TAESDXL_FILES: [&str; 2] = ["taesdxl_decoder.safetensors", "taesdxl_encoder.safetensors"];
+
 /// The two classes of autoencoder there are for SDXL's latents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum VaeClass {
@@ -111,8 +114,10 @@ fn open_folder(tree: &Tree, prefer: Variant) -> Result<Autoencoder> {
             variant::open(tree, Part::Vae, prefer, FIX)?,
         );
     }
-    let halves = ["taesdxl_decoder.safetensors", "taesdxl_encoder.safetensors"];
-    let original: Vec<&str> = halves.into_iter().filter(|half| tree.has(half)).collect();
+    let original: Vec<&str> = TAESDXL_FILES
+        .into_iter()
+        .filter(|half| tree.has(half))
+        .collect();
     let weights = variant::open_stem(tree, "", Part::Vae.stem(), prefer, FIX);
     if tree.has("config.json") && (original.is_empty() || weights.is_ok()) {
         return with_config(

@@ -122,7 +122,7 @@ impl Lora {
                 Role::Up => &mut halves.up,
                 Role::Alpha => &mut halves.alpha,
             };
-            if place.replace(weight.clone()).is_some() {
+            if place.replace(weight.widened()).is_some() {
                 return Err(Error::Duplicate {
                     path: path.to_owned(),
                     name: weight.name().to_owned(),

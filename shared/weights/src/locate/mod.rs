@@ -2,6 +2,7 @@
 
 mod autoencoder;
 mod derive;
+mod foreign;
 mod hub;
 mod id;
 mod lora;
@@ -10,7 +11,7 @@ mod tokenizer;
 mod tree;
 mod variant;
 
-pub use autoencoder::{Autoencoder, VaeClass, open_vae};
+pub use autoencoder::{Autoencoder, TAESDXL_FILES, VaeClass, open_vae};
 pub use hub::{HubFolders, expand_home};
 pub use id::ModelId;
 pub use lora::{Lora, LoraPair, LoraSpec};

@@ -4,11 +4,13 @@ mod text_files;
 
 use super::autoencoder::{self, Autoencoder, open_vae};
 use super::derive::{self, Derive};
+use super::foreign;
 use super::hub::{self, HubFolders, expand_home};
 use super::id::ModelId;
 use super::tokenizer::{self, TokenizerFiles};
 use super::tree::{EmbeddedFiles, Tree};
 use super::variant::{self, Variant};
+use crate::names::single_file::Marks;
 use crate::names::{self, single_file};
 use crate::tensors::{TensorFile, Weights};
 use crate::{Error, Part, Result};
@@ -56,6 +58,7 @@ enum Source {
     Folder(Tree),
     File {
         file: TensorFile,
+        marks: Marks,
         /// The folder beside the file that is called like it (`x/` for `x.safetensors`). Its configs and tokenizers
         /// count as far as they go; what is not there is derived from the tensors.
         configs: Tree,
@@ -132,17 +135,16 @@ impl Model {
     }
 
     fn folder(name: String, tree: Tree, options: &LocateOptions, fix: &str) -> Result<Self> {
+        let not = |found: String| Error::NotACheckpoint {
+            path: tree.path(""),
+            found,
+        };
         let known = |part: &Part| !tree.list(part.folder()).is_empty();
         if !tree.has("model_index.json") && !Part::ALL.iter().any(known) {
-            let names = tree.list("");
-            let found = match names.iter().find(|name| name.ends_with(".safetensors")) {
-                Some(file) => format!("it holds the file {file}: give that file itself"),
-                None => "nothing of a checkpoint in it".to_owned(),
-            };
-            return Err(Error::NotACheckpoint {
-                path: tree.path(""),
-                found,
-            });
+            return Err(not(foreign::other_folder(&tree)));
+        }
+        if let Some(other) = foreign::other_pipeline(&tree) {
+            return Err(not(format!("a folder of {other}; the tools run SDXL")));
         }
         Ok(Self {
             name,
@@ -153,9 +155,10 @@ impl Model {
     }
 
     fn file(name: String, path: &Path, options: &LocateOptions) -> Result<Self> {
-        let file = single_file::open(path)?;
+        let (file, marks) = single_file::open(path)?;
         let source = Source::File {
             file,
+            marks,
             configs: Tree::Disk(path.with_extension("")),
         };
         let fix = "give a folder that has it".to_owned();
@@ -189,14 +192,26 @@ impl Model {
         })
     }
 
-    /// `scheduler_config.json`; of a single file, the one published for SDXL Turbo.
+    /// `scheduler_config.json`; of a single file, the one published for SDXL Turbo, with what the file's own marks say
+    /// (`v_pred`, `ztsnr`).
     ///
     /// # Errors
     /// It is missing or no JSON object.
     pub fn scheduler_config(&self) -> Result<Value> {
-        self.json("scheduler/scheduler_config.json", |_, _| {
+        let mut config = self.json("scheduler/scheduler_config.json", |_, _| {
             Ok(derive::scheduler())
-        })
+        })?;
+        if let Source::File { marks, .. } = &self.source {
+            if marks.v_prediction {
+                config["prediction_type"] = "v_prediction".into();
+            }
+            if marks.zero_terminal_snr {
+                // As diffusers' guide on rescaled schedules has it.
+                config["rescale_betas_zero_snr"] = true.into();
+                config["timestep_spacing"] = "trailing".into();
+            }
+        }
+        Ok(config)
     }
 
     /// `model_index.json`; of a single file, the published one.
@@ -266,7 +281,7 @@ impl Model {
         let folder = tokenizer::folder(n);
         let (file, configs) = match &self.source {
             Source::Folder(tree) => return Ok(tree.clone()),
-            Source::File { file, configs } => (file, configs),
+            Source::File { file, configs, .. } => (file, configs),
         };
         if TokenizerFiles::are_in(configs, folder) {
             return Ok(configs.clone());

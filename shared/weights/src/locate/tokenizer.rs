@@ -1,7 +1,7 @@
 //! The files of a CLIP tokenizer.
 
 use super::tree::Tree;
-use crate::Result;
+use crate::{Error, Result};
 use serde_json::Value;
 
 /// The files of a CLIP tokenizer, unparsed but for the JSON.
@@ -18,22 +18,28 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
+    /// The one file that transformers 5 saves in place of `vocab.json`, `merges.txt` and `special_tokens_map.json`.
+    pub const WHOLE: &str = "tokenizer.json";
+
     /// The files' names.
-    pub(crate) const NAMES: [&str; 4] = [
+    pub const NAMES: [&str; 4] = [
         "vocab.json",
         "merges.txt",
         "tokenizer_config.json",
         "special_tokens_map.json",
     ];
 
-    /// Whether the tokenizer's two main files are there.
+    /// Whether the tokenizer's two main files are there, or the one that stands for them.
     pub(crate) fn are_in(tree: &Tree, folder: &str) -> bool {
-        ["vocab.json", "merges.txt"]
-            .iter()
-            .all(|file| tree.has(&format!("{folder}/{file}")))
+        let has = |file: &str| tree.has(&format!("{folder}/{file}"));
+        has("vocab.json") && has("merges.txt") || has(Self::WHOLE)
     }
 
     pub(crate) fn read(tree: &Tree, folder: &str, fix: &str) -> Result<Self> {
+        let has = |file: &str| tree.has(&format!("{folder}/{file}"));
+        if !has("vocab.json") && has(Self::WHOLE) {
+            return Self::read_whole(tree, folder, fix);
+        }
         let special = format!("{folder}/special_tokens_map.json");
         Ok(Self {
             vocab: tree.text(&format!("{folder}/vocab.json"), fix)?,
@@ -44,6 +50,58 @@ impl TokenizerFiles {
             } else {
                 Value::Null
             },
+        })
+    }
+}
+
+impl TokenizerFiles {
+    /// Takes `tokenizer.json` apart. What is added to the vocabulary stands in it, where older files have it in
+    /// `added_tokens_decoder` of `tokenizer_config.json`.
+    fn read_whole(tree: &Tree, folder: &str, fix: &str) -> Result<Self> {
+        let file = format!("{folder}/{}", Self::WHOLE);
+        let whole = tree.json(&file, fix)?;
+        let bad = |reason: &str| Error::BadJson {
+            path: tree.path(&file),
+            reason: format!("{reason}; expected CLIP's tokenizer"),
+        };
+        let model = &whole["model"];
+        if model["end_of_word_suffix"] != "</w>" {
+            return Err(bad("`model.end_of_word_suffix` is not \"</w>\""));
+        }
+        if !model["vocab"].is_object() {
+            return Err(bad("`model.vocab` is no object"));
+        }
+        let pairs = model["merges"].as_array();
+        let pairs = pairs.ok_or_else(|| bad("`model.merges` is no list"))?;
+        let mut merges = "#version: 0.2\n".to_owned();
+        for pair in pairs {
+            let text = match pair {
+                Value::String(text) => text.clone(), // as older versions write it
+                pair => match (pair[0].as_str(), pair[1].as_str()) {
+                    (Some(left), Some(right)) => format!("{left} {right}"),
+                    _ => return Err(bad("`model.merges` has something that is no pair")),
+                },
+            };
+            merges.push_str(&text);
+            merges.push('\n');
+        }
+        let config = format!("{folder}/tokenizer_config.json");
+        let mut tokenizer_config = tree.json(&config, fix)?;
+        if tokenizer_config
+            .get("added_tokens_decoder")
+            .is_none_or(Value::is_null)
+        {
+            let mut decoder = serde_json::Map::new();
+            for token in whole["added_tokens"].as_array().into_iter().flatten() {
+                decoder.insert(token["id"].to_string(), token.clone());
+            }
+            tokenizer_config["added_tokens_decoder"] = decoder.into();
+        }
+        Ok(Self {
+            vocab: model["vocab"].to_string(),
+            merges,
+            tokenizer_config,
+            special_tokens_map: Value::Null,
         })
     }
 }

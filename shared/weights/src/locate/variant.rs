@@ -25,15 +25,21 @@ impl Variant {
         }
     }
 
-    fn file(self, stem: &str) -> String {
+    /// What stands behind the stem of a file's name.
+    pub const fn suffix(self) -> &'static str {
         match self {
-            Self::Fp16 => format!("{stem}.fp16.safetensors"),
-            Self::Plain => format!("{stem}.safetensors"),
+            Self::Fp16 => ".fp16",
+            Self::Plain => "",
         }
     }
 
+    /// The name of a part's weight file, by its stem ([`Part::stem`]).
+    pub fn file(self, stem: &str) -> String {
+        format!("{stem}{}.safetensors", self.suffix())
+    }
+
     /// The names under which an index of shards is published; the first is what diffusers and transformers write.
-    fn indexes(self, stem: &str) -> Vec<String> {
+    pub fn indexes(self, stem: &str) -> Vec<String> {
         match self {
             Self::Fp16 => {
                 vec![
@@ -74,7 +80,18 @@ pub(crate) fn open_stem(
         });
     }
     let (fp16, plain) = (Variant::Fp16.file(stem), Variant::Plain.file(stem));
-    let expected = format!("{plain}, {fp16} or {plain}.index.json");
+    let mut expected = format!("{plain}, {fp16} or {plain}.index.json");
+    let others: Vec<String> = tree
+        .list(folder)
+        .into_iter()
+        .filter(|name| name.starts_with(stem) && name.ends_with(".safetensors"))
+        .collect();
+    if !others.is_empty() {
+        expected = format!(
+            "{expected}; found {}: rename one of them so",
+            others.join(", ")
+        );
+    }
     Err(Error::NoWeights {
         folder: tree.path(folder),
         expected,

@@ -3,7 +3,7 @@
 //! The mapping is that of diffusers' `loaders/single_file_utils.py` (specification, section 1.7). No width, depth or
 //! number of levels is taken for granted: all follow from the names that are there.
 
-use super as names;
+use super::{self as names, identify};
 use crate::tensors::{TensorFile, Weight, is_ignored};
 use crate::{Error, Part, Result};
 use std::collections::HashMap;
@@ -15,12 +15,15 @@ const TEXT_2: &str = "conditioner.embedders.1.model.";
 const VAE: [&str; 2] = ["first_stage_model.", "vae."];
 
 /// Opens a file and checks that it is such a checkpoint, and that nothing in it belongs to no part.
-pub(crate) fn open(path: &Path) -> Result<TensorFile> {
-    let file = TensorFile::open(path)?;
+pub(crate) fn open(path: &Path) -> Result<(TensorFile, Marks)> {
+    let mut file = TensorFile::open(path)?;
     let not = |reason: &str| Error::NotSingleFile {
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
+    if let Some(other) = identify::identify(&file) {
+        return Err(not(&format!("it is {other}")));
+    }
     if !file.has_prefix(UNET) {
         let one = [
             "down_blocks.",
@@ -49,6 +52,9 @@ pub(crate) fn open(path: &Path) -> Result<TensorFile> {
             ))
         });
     }
+    let marks = marks(&file).map_err(|reason| not(&reason))?;
+    file.weights.retain(|weight| !is_left_behind(weight.name()));
+    file.foreign.retain(|(name, _)| !is_left_behind(name));
     let names = file
         .weights
         .iter()
@@ -69,7 +75,79 @@ pub(crate) fn open(path: &Path) -> Result<TensorFile> {
             count,
         });
     }
-    Ok(file)
+    Ok((file, marks))
+}
+
+/// Whether a tensor is what training and merging tools leave: the state of an optimiser or a trainer, losses, the half
+/// of OpenCLIP that looks at pictures, and marks, which are read before ([`marks`]).
+fn is_left_behind(name: &str) -> bool {
+    const PREFIXES: [&str; 12] = [
+        "optimizer",
+        "lr_scheduler",
+        "callbacks.",
+        "loops.",
+        "ema_",
+        "model_ema.",
+        "first_stage_model.loss.",
+        "vae.loss.",
+        "first_stage_model.model_ema.",
+        "conditioner.embedders.1.model.visual.",
+        "denoiser.",
+        "loss_fn.",
+    ];
+    const NAMES: [&str; 12] = [
+        "epoch",
+        "global_step",
+        "iteration",
+        "step",
+        "logvar",
+        "scale_factor",
+        "v_pred",
+        "ztsnr",
+        "edm_mean",
+        "edm_std",
+        "edm_vpred.sigma_max",
+        "edm_vpred.sigma_min",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || NAMES.contains(&name)
+        || name.ends_with(".attn_mask")
+        || name.ends_with(".num_batches_tracked")
+}
+
+/// What a file says of its prediction, by tensors without numbers that merging tools add, or in its metadata.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Marks {
+    /// It predicts v rather than the noise.
+    pub(crate) v_prediction: bool,
+    /// It was trained down to a signal of nothing, with a schedule rescaled for it.
+    pub(crate) zero_terminal_snr: bool,
+}
+
+/// Reads the marks: those of ComfyUI (`comfy/supported_models.py`, `SDXL.model_type`) and of the model specification.
+fn marks(file: &TensorFile) -> std::result::Result<Marks, String> {
+    let has = |name: &str| file.contains(name);
+    for edm in [
+        "edm_mean",
+        "edm_std",
+        "edm_vpred.sigma_max",
+        "edm_vpred.sigma_min",
+    ] {
+        if has(edm) {
+            return Err(format!(
+                "it has `{edm}`: EDM's formulation (as Playground 2.5 has it) is not supported"
+            ));
+        }
+    }
+    let says = |key: &str| file.metadata.get(key).map(String::as_str);
+    let by_metadata = matches!(
+        says("modelspec.prediction_type"),
+        Some("v" | "v_prediction")
+    ) || matches!(says("modelspec.predict_key"), Some("v" | "v_prediction"));
+    Ok(Marks {
+        v_prediction: has("v_pred") || by_metadata,
+        zero_terminal_snr: has("ztsnr"),
+    })
 }
 
 fn prefixes() -> impl Iterator<Item = &'static str> {
@@ -110,8 +188,12 @@ pub(crate) fn part(file: &TensorFile, part: Part) -> Result<TensorFile> {
         metadata: HashMap::new(),
     };
     if own.weights.is_empty() {
+        let fix = match part {
+            Part::Vae => "; give another one with --vae",
+            _ => "",
+        };
         let reason = format!(
-            "it has no `{}*` tensors, so it lacks the {}",
+            "it has no `{}*` tensors, so it lacks the {}{fix}",
             prefixes[0],
             part.folder()
         );
@@ -284,6 +366,8 @@ fn open_clip(weight: &Weight) -> Vec<Weight> {
         ["positional_embedding"] => one("text_model.embeddings.position_embedding.weight".into()),
         ["token_embedding", "weight"] => one("text_model.embeddings.token_embedding.weight".into()),
         ["ln_final", kind] => one(format!("text_model.final_layer_norm.{kind}")),
+        // A linear layer, as some converters keep it, is not transposed.
+        ["text_projection", "weight"] => one("text_projection.weight".into()),
         ["text_projection"] if weight.shape().len() == 2 => {
             vec![weight.transposed().renamed("text_projection.weight")]
         }

@@ -1,5 +1,7 @@
 //! Where the bytes of weights lie: a mapped file, the program itself, or, rarely, memory of our own.
 
+#[cfg(unix)]
+use super::cut;
 use crate::{Error, Result};
 use memmap2::Mmap;
 use std::fs::File;
@@ -12,10 +14,17 @@ use std::sync::Arc;
 #[cfg(target_os = "linux")]
 const CHUNK: usize = 64 << 20;
 
+/// A mapped file. It is not watched any more when it is unmapped, since fields are dropped in their order.
+pub(crate) struct Mapped {
+    #[cfg(unix)]
+    _watch: cut::Watch,
+    map: Mmap,
+}
+
 /// Read-only bytes that live as long as anybody refers to them. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Bytes {
-    Mapped(Arc<Mmap>),
+    Mapped(Arc<Mapped>),
     Static(&'static [u8]),
     Owned(Arc<[u8]>),
 }
@@ -35,12 +44,16 @@ impl Bytes {
         }
         let file = File::open(path).map_err(io)?;
         // SAFETY: the map is read-only and is handed out as `&[u8]`, for which every byte pattern is valid. What
-        // Rust cannot promise is that nobody changes or cuts the file meanwhile; checkpoints are files that are
+        // Rust cannot promise is that nobody changes or cuts the file meanwhile. A cut ends the process (`cut`); checkpoints are files that are
         // written under another name and renamed (as the Hugging Face cache and `fetch-model` do), and the bytes
         // are only ever used as numbers, never as lengths, offsets or text, once the header has been checked.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Ok(Self::Mapped(Arc::new(map)))
+        Ok(Self::Mapped(Arc::new(Mapped {
+            #[cfg(unix)]
+            _watch: cut::watch(path, &map),
+            map,
+        })))
     }
 
     /// Asks the operating system to have this range in memory soon, and returns when it has done what it will.
@@ -49,7 +62,8 @@ impl Bytes {
     #[cfg(unix)]
     pub(crate) fn prefetch(&self, range: Range<usize>) {
         use memmap2::Advice;
-        let Self::Mapped(map) = self else { return };
+        let Self::Mapped(mapped) = self else { return };
+        let map = &mapped.map;
         // The whole range first, so that the disk is busy; then the page tables.
         let _ = map.advise_range(Advice::WillNeed, range.start, range.len());
         #[cfg(target_os = "linux")]
@@ -77,7 +91,7 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(mapped) => &mapped.map,
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
         }

@@ -19,15 +19,6 @@ impl Dtype {
             Self::F16 | Self::BF16 => 2,
         }
     }
-
-    pub(crate) const fn from_safetensors(dtype: safetensors::Dtype) -> Option<Self> {
-        match dtype {
-            safetensors::Dtype::F32 => Some(Self::F32),
-            safetensors::Dtype::F16 => Some(Self::F16),
-            safetensors::Dtype::BF16 => Some(Self::BF16),
-            _ => None,
-        }
-    }
 }
 
 impl std::fmt::Display for Dtype {

@@ -1,6 +1,7 @@
 //! One safetensors file: checked header, tensors where they lie.
 
-use super::{Bytes, Dtype, Weight};
+use super::stored::Stored;
+use super::{Bytes, Weight};
 use crate::{Error, Result};
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 use std::collections::HashMap;
@@ -41,12 +42,12 @@ impl TensorFile {
             metadata: metadata.metadata().clone().unwrap_or_default(),
         };
         for (name, info) in metadata.tensors() {
-            if let Some(dtype) = Dtype::from_safetensors(info.dtype) {
+            if let Some(stored) = Stored::from_safetensors(info.dtype) {
                 let (start, end) = info.data_offsets;
                 let range = body + start..body + end;
                 file.weights.push(Weight::new(
                     &name,
-                    dtype,
+                    stored,
                     info.shape.clone(),
                     bytes.clone(),
                     range,
@@ -76,14 +77,36 @@ impl TensorFile {
     }
 }
 
-/// Files whose names say that they are pickled.
-pub(crate) fn is_pickle(path: &Path) -> bool {
+/// Whether a file's name says that it is pickled.
+pub fn is_pickle(path: &Path) -> bool {
     path.extension().is_some_and(|e| {
         ["bin", "ckpt", "pt", "pth"]
             .iter()
             .any(|p| e.eq_ignore_ascii_case(p))
     })
 }
+
+/// Beginnings of files that are often taken for safetensors, and what to do.
+const MAGICS: [(&[u8], &str); 6] = [
+    (
+        b"GGUF",
+        "a GGUF file, which is not read; get the same model as safetensors",
+    ),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive, as torch saves pickle in, which is never read; get the same model as safetensors",
+    ),
+    (
+        b"\x80\x02",
+        "pickle, which is never read, since opening it can run code; get the same model as safetensors",
+    ),
+    (
+        b"\x80\x04",
+        "pickle, which is never read, since opening it can run code; get the same model as safetensors",
+    ),
+    (b"\x93NUMPY", "a numpy array"),
+    (b"\x1f\x8b", "compressed by gzip; unpack it"),
+];
 
 /// Says of a cut file how long it should be, and of anything else what the reader found.
 fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
@@ -99,6 +122,19 @@ fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
     };
     if bytes.starts_with(b"version https://git-lfs") {
         return bad("a Git LFS pointer in the file's place; type `git lfs pull`".to_owned());
+    }
+    if let Some((_, what)) = MAGICS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return bad((*what).to_owned());
+    }
+    let text = bytes[..bytes.len().min(200)].trim_ascii_start();
+    if ["<!doctype", "<html", "<?xml"].iter().any(|tag| {
+        text.get(..tag.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()))
+    }) {
+        return bad(
+            "a web page, which a download brought in the file's place; download it again"
+                .to_owned(),
+        );
     }
     let Some(length) = bytes.first_chunk() else {
         return bad(format!(

@@ -1,14 +1,18 @@
 //! Tensors where they lie: their bytes, the file around them, and all of one component.
 
 mod bytes;
+#[cfg(unix)]
+mod cut;
 mod dtype;
 mod file;
+mod stored;
 mod weight;
 mod weights;
 
 pub(crate) use bytes::Bytes;
 pub use dtype::Dtype;
-pub(crate) use file::{TensorFile, is_pickle};
+pub(crate) use file::TensorFile;
+pub use file::is_pickle;
 pub use weight::Weight;
 pub(crate) use weights::is_ignored;
 pub use weights::{Pages, Weights};

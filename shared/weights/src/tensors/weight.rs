@@ -1,5 +1,6 @@
 //! One tensor of a checkpoint.
 
+use super::stored::Stored;
 use super::{Bytes, Dtype};
 use half::{bf16, f16};
 use std::ops::Range;
@@ -11,26 +12,26 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Weight {
     name: Arc<str>,
-    dtype: Dtype,
+    stored: Stored,
     shape: Vec<usize>,
     bytes: Bytes,
     range: Range<usize>,
 }
 
 impl Weight {
-    /// `range` must lie in `bytes` and have the length that `dtype` and `shape` say.
+    /// `range` must lie in `bytes` and have the length that `stored` and `shape` say.
     pub(crate) fn new(
         name: &str,
-        dtype: Dtype,
+        stored: Stored,
         shape: Vec<usize>,
         bytes: Bytes,
         range: Range<usize>,
     ) -> Self {
-        debug_assert_eq!(range.len(), shape.iter().product::<usize>() * dtype.size());
+        debug_assert_eq!(range.len(), shape.iter().product::<usize>() * stored.size());
         debug_assert!(range.end <= bytes.len());
         Self {
             name: name.into(),
-            dtype,
+            stored,
             shape,
             bytes,
             range,
@@ -49,7 +50,7 @@ impl Weight {
         );
         Self::new(
             name,
-            dtype,
+            Stored::As(dtype),
             shape.to_vec(),
             Bytes::Owned(data.into()),
             0..data.len(),
@@ -70,9 +71,23 @@ impl Weight {
         &self.name
     }
 
-    /// The element type.
+    /// The element type, of a tensor that [`Weights::get`](crate::Weights::get) gives that of its bytes.
     pub fn dtype(&self) -> Dtype {
-        self.dtype
+        self.stored.dtype()
+    }
+
+    /// The tensor in a type that networks compute with: itself, or a widened copy.
+    #[must_use]
+    pub(crate) fn widened(&self) -> Self {
+        match self.stored {
+            Stored::As(_) => self.clone(),
+            stored => Self::from_bytes(
+                &self.name,
+                stored.dtype(),
+                &self.shape,
+                &stored.widen(self.bytes()),
+            ),
+        }
     }
 
     /// The size of each axis, outermost first.
@@ -87,8 +102,9 @@ impl Weight {
 
     /// The elements as f32, copied: for small tensors such as norms and biases.
     pub fn to_f32(&self) -> Vec<f32> {
-        let bytes = self.bytes();
-        match self.dtype {
+        let widened = self.widened();
+        let bytes = widened.bytes();
+        match widened.dtype() {
             Dtype::F32 => bytes
                 .as_chunks()
                 .0
@@ -123,7 +139,7 @@ impl Weight {
             self.name,
             self.shape
         );
-        let row = self.shape[1..].iter().product::<usize>() * self.dtype.size();
+        let row = self.shape[1..].iter().product::<usize>() * self.stored.size();
         let mut part = self.clone();
         part.shape[0] = end - start;
         part.range = self.range.start + start * row..self.range.start + end * row;
@@ -173,7 +189,7 @@ impl Weight {
         let &[rows, columns] = self.shape() else {
             panic!("`{}` {:?} is no matrix", self.name, self.shape)
         };
-        let (size, from) = (self.dtype.size(), self.bytes());
+        let (size, from) = (self.stored.size(), self.bytes());
         let mut to = Vec::with_capacity(from.len());
         for column in 0..columns {
             for row in 0..rows {
@@ -181,7 +197,14 @@ impl Weight {
                 to.extend_from_slice(&from[at..at + size]);
             }
         }
-        Self::from_bytes(&self.name, self.dtype, &[columns, rows], &to)
+        let len = to.len();
+        Self::new(
+            &self.name,
+            self.stored,
+            vec![columns, rows],
+            Bytes::Owned(to.into()),
+            0..len,
+        )
     }
 
     /// Where the elements lie.
@@ -192,6 +215,6 @@ impl Weight {
 
 impl std::fmt::Debug for Weight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {:?}", self.name, self.dtype, self.shape)
+        write!(f, "{} {} {:?}", self.name, self.dtype(), self.shape)
     }
 }

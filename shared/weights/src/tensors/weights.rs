@@ -61,7 +61,7 @@ impl Weights {
     /// The tensor `name`, which must have this shape.
     ///
     /// # Errors
-    /// It is not there, has another shape, or has a type that is not F32, F16 or BF16.
+    /// It is not there, has another shape, or has a type that is not F64, F32, F16, BF16 or one of the 8-bit floats.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Weight> {
         let path = || self.path.clone();
         if let Some(found) = self.foreign.get(name) {
@@ -88,7 +88,7 @@ impl Weights {
             });
         }
         self.see(name);
-        Ok(weight.clone())
+        Ok(weight.widened())
     }
 
     /// Whether there is a tensor of this name. Does not count as asking for it.

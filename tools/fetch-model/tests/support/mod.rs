@@ -19,6 +19,8 @@ use std::time::Duration;
 pub struct Request {
     /// Whether it came to the storage host's port.
     pub at_storage: bool,
+    /// Whether it was sent as to a proxy, with the whole address.
+    pub by_proxy: bool,
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
@@ -48,6 +50,8 @@ pub struct Reply {
     pub cut: Option<usize>,
     /// Send nothing more for so long where the body is cut.
     pub stall: Duration,
+    /// Send a byte after another with so much time between them.
+    pub trickle: Option<Duration>,
     /// Leave out Content-Length; the end is the end of the connection.
     pub no_length: bool,
 }
@@ -175,7 +179,10 @@ impl Hub {
 fn serve(stream: TcpStream, at_storage: bool, shared: &Shared) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     let first = lines.next()?.ok()?;
-    let path = first.split(' ').nth(1)?.to_owned();
+    let path = first.split(' ').nth(1)?;
+    // Asked for as a proxy for this host.
+    let proxied = path.strip_prefix("http://hub.invalid");
+    let (path, by_proxy) = (proxied.unwrap_or(path).to_owned(), proxied.is_some());
     let mut headers = BTreeMap::new();
     for line in lines {
         let line = line.ok()?;
@@ -186,6 +193,7 @@ fn serve(stream: TcpStream, at_storage: bool, shared: &Shared) -> Option<()> {
     }
     let request = Request {
         at_storage,
+        by_proxy,
         path,
         headers,
     };
@@ -212,7 +220,14 @@ fn send(mut stream: TcpStream, reply: &Reply) -> Option<()> {
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
     let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
-    stream.write_all(&reply.body[..end]).ok()?;
+    if let Some(pause) = reply.trickle {
+        for byte in &reply.body[..end] {
+            stream.write_all(&[*byte]).ok()?;
+            std::thread::sleep(pause);
+        }
+    } else {
+        stream.write_all(&reply.body[..end]).ok()?;
+    }
     stream.flush().ok()?;
     std::thread::sleep(reply.stall);
     Some(())

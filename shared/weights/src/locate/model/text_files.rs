@@ -36,7 +36,10 @@ impl Model {
         }
         for n in [1, 2] {
             let tree = self.tokenizer_tree(n)?;
-            for file in TokenizerFiles::NAMES {
+            for file in TokenizerFiles::NAMES
+                .into_iter()
+                .chain([TokenizerFiles::WHOLE])
+            {
                 add(&tree, format!("{}/{file}", tokenizer::folder(n)));
             }
         }

@@ -1,0 +1,41 @@
+//! A file that is cut while it is mapped. The child is this test once more, which a variable tells what to do.
+#![cfg(unix)]
+#![allow(missing_docs)]
+
+use std::fs::File;
+use std::process::Command;
+use turbo_testkit::write_safetensors;
+
+#[test]
+fn a_cut_file_is_named_and_the_status_is_1() {
+    const VARIABLE: &str = "TURBO_TEST_CUT_FILE";
+    if let Some(path) = std::env::var_os(VARIABLE) {
+        let weights = turbo_weights::open_file(&path).unwrap();
+        let weight = weights.get("x", &[1 << 20]).unwrap();
+        assert_eq!(weight.bytes()[..4], [0; 4]);
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(4096)
+            .unwrap();
+        let sum: u64 = weight.bytes().iter().map(|b| u64::from(*b)).sum();
+        unreachable!("a page that is not there was read: {sum}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    write_safetensors(&path, "F16", &[("x", &[1 << 20], vec![0; 2 << 20])]);
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_cut_file_is_named_and_the_status_is_1",
+            "--nocapture",
+        ])
+        .env(VARIABLE, &path)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.code(), Some(1), "{stderr}");
+    let expected = format!("{}: the file was cut while it was in use", path.display());
+    assert!(stderr.contains(&expected), "{stderr}");
+}

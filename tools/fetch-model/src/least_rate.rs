@@ -1,0 +1,88 @@
+//! A body that must not come too slowly.
+
+use std::io::{Error, ErrorKind, Read, Result};
+use std::time::{Duration, Instant};
+
+/// Bytes a second below which a connection counts as dropped: a thousandth of a slow line.
+pub(crate) const LEAST_RATE: u64 = 1000;
+
+/// Reads on until the rate stays below [`LEAST_RATE`] for `over`; silence alone is the connection's own limit, and a
+/// server that sends a byte a second is never silent. Time that the caller takes does not count.
+pub(crate) struct LeastRate<R> {
+    inner: R,
+    over: Duration,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl<R: Read> LeastRate<R> {
+    pub(crate) fn new(inner: R, over: Duration) -> Self {
+        Self {
+            inner,
+            over,
+            waited: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for LeastRate<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let start = Instant::now();
+        let n = self.inner.read(buffer)?;
+        self.waited += start.elapsed();
+        self.bytes += n as u64;
+        if n > 0 && self.waited >= self.over {
+            let least = self.waited.as_secs_f64() * LEAST_RATE as f64;
+            if (self.bytes as f64) < least {
+                let (bytes, seconds) = (self.bytes, self.waited.as_secs());
+                return Err(Error::new(
+                    ErrorKind::TimedOut,
+                    format!("only {bytes} bytes in {seconds} s, fewer than {LEAST_RATE} a second"),
+                ));
+            }
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives so many bytes a read, each after a pause.
+    struct Slow(usize, Duration, usize);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+            std::thread::sleep(self.1);
+            let n = self.0.min(self.2).min(buffer.len());
+            self.2 -= n;
+            buffer[..n].fill(7);
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn a_trickle_ends_and_a_stream_does_not() {
+        let over = Duration::from_millis(50);
+        let all = |bytes, pause, total| {
+            let slow = Slow(bytes, Duration::from_millis(pause), total);
+            let mut body = LeastRate::new(slow, over);
+            let (mut chunk, mut read) = ([0; 1000], 0);
+            loop {
+                match body.read(&mut chunk) {
+                    Ok(0) => return Ok(read),
+                    Ok(n) => read += n,
+                    Err(e) => return Err(e.to_string()),
+                }
+            }
+        };
+        assert_eq!(all(100, 10, 1500), Ok(1500));
+        assert_eq!(all(3, 0, 100), Ok(100));
+        assert_eq!(all(1, 10, 3), Ok(3)); // slow, but over soon
+        let error = all(1, 10, 100).unwrap_err();
+        assert!(error.contains("fewer than 1000 a second"), "{error}");
+    }
+}
