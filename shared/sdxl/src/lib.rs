@@ -46,7 +46,7 @@ mod open;
 mod unet;
 mod vae;
 
-pub use clip::{TextEmbeddings, TextEncoders};
+pub use clip::{TextEmbeddings, TextEncoders, TokenVectors};
 use config::ConfigFile;
 pub use device::{DType, Device, use_threads};
 pub use error::{Error, Result, expect_finite};

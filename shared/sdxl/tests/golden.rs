@@ -21,6 +21,11 @@ macro_rules! golden_tests {
             }
 
             #[test]
+            fn tokens_with_vectors_of_their_own_give_diffusers_embeddings() {
+                cases::added_tokens($device, F32, $limit);
+            }
+
+            #[test]
             fn unet_gives_diffusers_output() {
                 cases::unet($device, F32, $limit);
             }

@@ -49,6 +49,16 @@ fn tokens_out_of_range() {
         &["clip_skip: expected 0 to 2", "found 3"],
     );
     expect(text.encode(&ids, &ids, usize::MAX), &["clip_skip"]);
+
+    let mut text = text;
+    let vector = |width| TokenVectors::from([(49408, vec![0.0; width])]);
+    expect(
+        text.add_tokens([vector(64), vector(95)]),
+        &["a token's vector", "96 values", "found 95"],
+    );
+    text.add_tokens([vector(64), vector(96)]).unwrap();
+    assert!(text.encode(&[49408], &[49408], 0).is_ok());
+    expect(text.encode(&[49409], &[0], 0), &["found 49409"]);
 }
 
 #[test]

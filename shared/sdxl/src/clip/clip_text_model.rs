@@ -7,6 +7,7 @@ use super::config::CLIPTextConfig;
 use crate::backend::loader::Loader;
 use crate::backend::{Activation, Backend};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use turbo_weights::Weight;
 
 /// One pre-norm layer: causal self-attention, then two linear layers.
@@ -75,10 +76,14 @@ impl<B: Backend> CLIPEncoderLayer<B> {
     }
 }
 
+/// Vectors of tokens, by the tokens' ids: each as wide as the encoder (`hidden_size`).
+pub type TokenVectors = BTreeMap<u32, Vec<f32>>;
+
 /// Embeddings and layers: what both classes share. The final layer norm belongs to the pooled vector.
 struct CLIPTextTransformer<B: Backend> {
     config: CLIPTextConfig,
     token_embedding: Weight,
+    added_tokens: TokenVectors,
     position_embedding: Vec<f32>,
     layers: Vec<CLIPEncoderLayer<B>>,
 }
@@ -90,6 +95,7 @@ impl<B: Backend> CLIPTextTransformer<B> {
         let (width, positions) = (c.hidden_size, c.max_position_embeddings);
         let embeddings = loader.pp("embeddings");
         Ok(Self {
+            added_tokens: TokenVectors::new(),
             token_embedding: embeddings.weight("token_embedding.weight", &[c.vocab_size, width])?,
             position_embedding: embeddings
                 .weight("position_embedding.weight", &[positions, width])?
@@ -108,13 +114,43 @@ impl<B: Backend> CLIPTextTransformer<B> {
             let expected = format!("1 to {} ids", c.max_position_embeddings);
             return Err(Error::argument("tokens", expected, ids.len()));
         }
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= c.vocab_size) {
+        let positions = &self.position_embedding[..ids.len() * c.hidden_size];
+        let positions = b.tokens(positions, ids.len(), c.hidden_size)?;
+        b.add(self.embed_tokens(b, ids)?, &positions)
+    }
+
+    /// A row of the table for each id, or its vector where it was added.
+    fn embed_tokens(&self, b: &B, ids: &[u32]) -> Result<B::Tensor> {
+        let c = &self.config;
+        let added = |id: &u32| self.added_tokens.get(id);
+        let known = |id: &u32| (*id as usize) < c.vocab_size || added(id).is_some();
+        if let Some(id) = ids.iter().find(|id| !known(id)) {
             let expected = format!("an id below {}", c.vocab_size);
             return Err(Error::argument("token", expected, id));
         }
-        let positions = &self.position_embedding[..ids.len() * c.hidden_size];
-        let positions = b.tokens(positions, ids.len(), c.hidden_size)?;
-        b.add(b.embed(&self.token_embedding, ids)?, &positions)
+        if !ids.iter().any(|id| added(id).is_some()) {
+            return b.embed(&self.token_embedding, ids);
+        }
+        // A row that an added vector replaces may be any row of the table.
+        let table = |id: &u32| if added(id).is_some() { 0 } else { *id };
+        let inside: Vec<u32> = ids.iter().map(table).collect();
+        let mut rows = b.to_host(&b.embed(&self.token_embedding, &inside)?)?;
+        for (row, id) in rows.chunks_exact_mut(c.hidden_size).zip(ids) {
+            if let Some(vector) = added(id) {
+                row.copy_from_slice(vector);
+            }
+        }
+        b.tokens(&rows, ids.len(), c.hidden_size)
+    }
+
+    fn add_tokens(&mut self, tokens: TokenVectors) -> Result<()> {
+        let width = self.config.hidden_size;
+        if let Some(vector) = tokens.values().find(|vector| vector.len() != width) {
+            let expected = format!("{width} values, the encoder's width");
+            return Err(Error::argument("a token's vector", expected, vector.len()));
+        }
+        self.added_tokens.extend(tokens);
+        Ok(())
     }
 
     fn run(&self, b: &B, x: B::Tensor, layers: std::ops::Range<usize>) -> Result<B::Tensor> {
@@ -157,6 +193,15 @@ impl<B: Backend> CLIPTextModel<B> {
         &self.text_model.config
     }
 
+    /// Gives tokens vectors of their own, as textual inversion does: ids beyond the vocabulary, or others than the
+    /// table has.
+    ///
+    /// # Errors
+    /// A vector that is not as wide as the encoder.
+    pub(crate) fn add_tokens(&mut self, tokens: TokenVectors) -> Result<()> {
+        self.text_model.add_tokens(tokens)
+    }
+
     /// `hidden_states[-(clip_skip + 2)]`, `[tokens, hidden_size]`, without the final layer norm.
     ///
     /// # Errors
@@ -194,6 +239,15 @@ impl<B: Backend> CLIPTextModelWithProjection<B> {
     /// The configuration it was loaded with.
     pub(crate) fn config(&self) -> &CLIPTextConfig {
         &self.text_model.config
+    }
+
+    /// Gives tokens vectors of their own, as textual inversion does: ids beyond the vocabulary, or others than the
+    /// table has.
+    ///
+    /// # Errors
+    /// A vector that is not as wide as the encoder.
+    pub(crate) fn add_tokens(&mut self, tokens: TokenVectors) -> Result<()> {
+        self.text_model.add_tokens(tokens)
     }
 
     /// `hidden_states[-(clip_skip + 2)]` as [`CLIPTextModel::forward`], and `text_embeds` `[projection_dim]`, which

@@ -2,7 +2,7 @@
 //!
 //! diffusers: `encode_prompt` in `pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py`.
 
-use super::clip_text_model::{CLIPTextModel, CLIPTextModelWithProjection};
+use super::clip_text_model::{CLIPTextModel, CLIPTextModelWithProjection, TokenVectors};
 use crate::backend::Backend;
 use crate::{Error, Result, expect_finite};
 
@@ -22,9 +22,19 @@ pub trait TextEncoders: Send + Sync {
     /// Number of ids each encoder takes at most (77 for SDXL).
     fn max_tokens(&self) -> usize;
     /// Values in a row of `prompt_embeds` (2048 for SDXL).
-    fn width(&self) -> usize;
+    fn width(&self) -> usize {
+        self.widths().iter().sum()
+    }
+    /// How many of them are the first encoder's, and how many the second's, behind them (768 and 1280 for SDXL).
+    fn widths(&self) -> [usize; 2];
     /// Values in `pooled_prompt_embeds` (1280 for SDXL).
     fn pooled_width(&self) -> usize;
+    /// Gives tokens of the first and of the second encoder vectors of their own, as textual inversion does: ids beyond
+    /// the vocabulary, or others than it has. They stay until an id is given another.
+    ///
+    /// # Errors
+    /// A vector that is not as wide as its encoder.
+    fn add_tokens(&mut self, tokens: [TokenVectors; 2]) -> Result<()>;
     /// Encodes one prompt: the padded ids of the first and of the second tokenizer, equal in number.
     ///
     /// `clip_skip` counts layers left out beyond the one that is always left out; 0 is diffusers' `None`.
@@ -65,12 +75,18 @@ impl<B: Backend> TextEncoders for EncoderPair<B> {
         one.max_position_embeddings.min(two.max_position_embeddings)
     }
 
-    fn width(&self) -> usize {
-        self.text_encoder.config().hidden_size + self.text_encoder_2.config().hidden_size
+    fn widths(&self) -> [usize; 2] {
+        let (one, two) = (self.text_encoder.config(), self.text_encoder_2.config());
+        [one.hidden_size, two.hidden_size]
     }
 
     fn pooled_width(&self) -> usize {
         self.text_encoder_2.config().projection_dim
+    }
+
+    fn add_tokens(&mut self, [first, second]: [TokenVectors; 2]) -> Result<()> {
+        self.text_encoder.add_tokens(first)?;
+        self.text_encoder_2.add_tokens(second)
     }
 
     fn encode(&self, ids_1: &[u32], ids_2: &[u32], clip_skip: usize) -> Result<TextEmbeddings> {

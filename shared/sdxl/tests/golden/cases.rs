@@ -5,7 +5,7 @@ use turbo_sdxl::{
     AddedConditions, DType, Device, Encoded, image_processor, open_text_encoders, open_unet,
     open_vae_decoder, open_vae_encoder,
 };
-use turbo_testkit::{Tensor, golden, golden_cases, relative_error};
+use turbo_testkit::{Tensor, golden, golden_cases, golden_dir, relative_error};
 use turbo_weights::{LocateOptions, Model};
 
 pub(crate) type Golden = HashMap<String, Tensor>;
@@ -81,6 +81,38 @@ pub(crate) fn text(device: Device, dtype: DType, limit: f64) {
             &golden,
         );
     }
+}
+
+/// Two vectors a token, in both encoders: ids beyond the vocabulary, of which the largest is where the pooled vector
+/// comes from.
+pub(crate) fn added_tokens(device: Device, dtype: DType, limit: f64) {
+    let (model, _) = tiny();
+    let mut encoders = open_text_encoders(&device, dtype, &model).unwrap();
+    let vectors = turbo_weights::open_file(golden_dir().join("adapters/inversion.safetensors"));
+    let vectors = vectors.unwrap();
+    let tokens = ["clip_l", "clip_g"].map(|name| {
+        let shape = vectors.shape(name).unwrap().to_vec();
+        let both = vectors.get(name, &shape).unwrap().to_f32();
+        let (one, two) = both.split_at(shape[1]);
+        [(49408, one.to_vec()), (49409, two.to_vec())].into()
+    });
+    encoders.add_tokens(tokens).unwrap();
+    // "a photo of <thing> on a table"
+    let ids = [49406, 320, 1125, 539, 49408, 49409, 525, 320, 2175, 49407];
+    let padded = |pad: u32| {
+        let mut ids = ids.to_vec();
+        ids.resize(77, pad);
+        ids
+    };
+    let ours = encoders.encode(&padded(49407), &padded(0), 0).unwrap();
+    let golden = golden("adapters/expected");
+    expect(limit, "8/prompt_embeds", &ours.prompt_embeds, &golden);
+    expect(
+        limit,
+        "8/pooled_prompt_embeds",
+        &ours.pooled_prompt_embeds,
+        &golden,
+    );
 }
 
 /// What a case of the network is computed from.
