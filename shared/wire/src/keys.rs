@@ -41,6 +41,10 @@ pub const NEGATIVE_PROMPT: &str = "negative_prompt";
 pub const NEGATIVE_PROMPT_2: &str = "negative_prompt_2";
 /// How many of the text encoders' last layers are left out, beside the one SDXL always leaves.
 pub const CLIP_SKIP: &str = "clip_skip";
+/// How brackets in the prompts weigh.
+pub const WEIGHTED: &str = "weighted";
+/// Textual inversions.
+pub const EMBEDDING: &str = "embedding";
 
 /// Path of the picture to start from.
 pub const IMAGE: &str = "image";

@@ -40,6 +40,10 @@ pub enum Type {
     Object,
     /// Two whole numbers with an x between, the vertical one first.
     Pair,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A JSON list of texts; in a record a list, or a text, which becomes a list of one.
+    List,
 }
 
 /// Where a setting is valid.
@@ -101,6 +105,8 @@ pub const SETTINGS: &[Setting] = &[
     row(keys::NEGATIVE_PROMPT, Type::Text, Place::Record, "what the picture should not show. No negative prompt and an empty one are two different things"),
     row(keys::NEGATIVE_PROMPT_2, Type::Text, Place::Record, "for the second text encoder, where it is to have another"),
     row(keys::CLIP_SKIP, INDEX, Place::Record, "how many of the text encoders' last layers are left out, beside the one that always is"),
+    row(keys::WEIGHTED, Type::Word(&["blend", "scale"]), Place::Record, "how brackets in the prompts weigh, and that prompts may be of any length. Missing means that brackets are text"),
+    row(keys::EMBEDDING, Type::List, Place::Record, "textual inversions, each as `FILE` or `FILE=TOKEN`"),
     row(keys::IMAGE, Type::Text, Place::Record, "path of the picture to start from, relative to where `encode-image` runs"),
     row(keys::MASK, Type::Text, Place::Record, "path of its mask, likewise: white is drawn anew, black is kept"),
     row(keys::SEED, INDEX, Place::Record, "seed of the noise; row b of a batch has seed + b, modulo 2^64"),
@@ -170,6 +176,8 @@ impl fmt::Display for Type {
             Self::Numbers => f.write_str("a list of numbers, such as 999,499"),
             Self::Object => f.write_str("a JSON object"),
             Self::Pair => f.write_str("two whole numbers with an x between, such as 512x512"),
+            Self::Word(words) => f.write_str(&words.join(" or ")),
+            Self::List => f.write_str("a list of strings"),
         }
     }
 }
@@ -179,6 +187,10 @@ impl Type {
     fn normal(self, text: &str) -> Option<String> {
         match self {
             Self::Text => Some(text.to_owned()),
+            Self::Word(words) => words.contains(&text).then(|| text.to_owned()),
+            Self::List => serde_json::from_str::<Vec<String>>(text)
+                .is_ok()
+                .then(|| text.to_owned()),
             Self::Name => (!text.is_empty()).then(|| text.to_owned()),
             Self::Whole(from, to) => whole(text)
                 .filter(|number| (from..=to).contains(number))
@@ -263,12 +275,18 @@ impl Setting {
     /// # Errors
     /// It is of another type, or out of range.
     pub fn of_json(&self, value: &Json) -> Result<Option<String>, Wrong> {
-        let shown = value.to_string();
+        let mut shown = value.to_string();
+        if let (Type::List, Json::String(_)) = (self.value, value) {
+            shown = format!("[{shown}]");
+        }
         let listed;
         let text = match (self.value, value) {
             (_, Json::Null) => return Ok(None),
-            (Type::Text | Type::Name | Type::Pair, Json::String(text)) => Some(text),
-            (
+            (Type::Text | Type::Name | Type::Pair | Type::Word(_), Json::String(text)) => {
+                Some(text)
+            }
+            (Type::List, Json::String(_) | Json::Array(_))
+            | (
                 Type::Whole(..)
                 | Type::Side
                 | Type::Number
@@ -292,6 +310,17 @@ impl Setting {
             .map(Some)
             .ok_or_else(|| self.value.wrong(&shown, &shown))
     }
+}
+
+/// The texts of a [`Type::List`], in its normal form.
+pub fn list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// A [`Type::List`] of these texts, in its normal form; none without any.
+pub fn list_of(items: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    (!items.is_empty()).then(|| Json::from(items).to_string())
 }
 
 /// The value of a flag that has a setting's key, as clap takes it: `value_parser = settings::parse::<usize>(keys::STEPS)`.

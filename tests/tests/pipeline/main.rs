@@ -22,6 +22,7 @@ mod manners;
 mod parallel;
 mod peek;
 mod progress;
+mod prompts;
 mod prototype;
 mod python;
 mod python_middle;

@@ -7,6 +7,7 @@ use crate::weighted::Token;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use tokenizers::models::bpe::{BPE, Merges};
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence};
@@ -57,6 +58,9 @@ pub enum Error {
         /// The token.
         token: String,
     },
+    /// A token that is to be added is there.
+    #[error("the token {0:?} is in the vocabulary; give it another name")]
+    KnownToken(String),
     /// The tokenizers crate refused the files or the text.
     #[error("tokenizer: {0}")]
     Tokenizers(#[source] tokenizers::Error),
@@ -78,6 +82,10 @@ pub struct ClipTokenizer {
     eos: u32,
     pad: u32,
     length: usize,
+    /// Tokens that were added, and the ids that each of them becomes.
+    added: HashMap<u32, Range<u32>>,
+    /// Behind the ids of the token that was added last.
+    free: u32,
 }
 
 impl ClipTokenizer {
@@ -150,6 +158,8 @@ impl ClipTokenizer {
             eos,
             pad,
             length,
+            added: HashMap::new(),
+            free: 0,
         })
     }
 
@@ -163,7 +173,34 @@ impl ClipTokenizer {
         self.length.saturating_sub(2)
     }
 
-    /// The tokens of a text, without start of text, end of text, padding and limit. A special token is a word.
+    /// Adds a token that becomes `vectors` ids in a row: the first that are free, as in diffusers
+    /// (`loaders/textual_inversion.py`). It is found in any case, and within words.
+    ///
+    /// # Errors
+    /// [`Error::KnownToken`]; [`Error::Tokenizers`].
+    pub fn add_token(&mut self, token: &str, vectors: usize) -> Result<Range<u32>, Error> {
+        if self.tokenizer.token_to_id(token).is_some() {
+            return Err(Error::KnownToken(token.to_owned()));
+        }
+        self.tokenizer
+            .add_tokens([AddedToken::from(token, false)])
+            .map_err(Error::Tokenizers)?;
+        let id = self.tokenizer.token_to_id(token);
+        let id = id.ok_or_else(|| Error::KnownToken(token.to_owned()))?;
+        let first = id.max(self.free);
+        let ids = first..first + vectors as u32;
+        self.free = ids.end;
+        self.added.insert(id, ids.clone());
+        Ok(ids)
+    }
+
+    /// The ids that an id of the tokenizers crate becomes.
+    fn ids_of(&self, id: u32) -> Range<u32> {
+        self.added.get(&id).cloned().unwrap_or(id..id + 1)
+    }
+
+    /// The tokens of a text, without start of text, end of text, padding and limit. A special token is a word; so is
+    /// an added one, with all of its ids.
     ///
     /// # Errors
     /// [`Error::Tokenizers`].
@@ -172,14 +209,21 @@ impl ClipTokenizer {
             .tokenizer
             .encode(text, false)
             .map_err(Error::Tokenizers)?;
-        let added = self.tokenizer.get_added_vocabulary().get_vocab();
-        let tokens = encoding.get_ids().iter().zip(encoding.get_tokens());
-        Ok(tokens
-            .map(|(&id, token)| Token {
+        let added = self
+            .tokenizer
+            .get_added_vocabulary()
+            .get_added_tokens_decoder();
+        let mut tokens = Vec::with_capacity(encoding.len());
+        for (&id, token) in encoding.get_ids().iter().zip(encoding.get_tokens()) {
+            let ends_word = token.ends_with(END_OF_WORD) || added.contains_key(&id);
+            let ids = self.ids_of(id);
+            let last = ids.end - 1;
+            tokens.extend(ids.map(|id| Token {
                 id,
-                ends_word: token.ends_with(END_OF_WORD) || added.contains_key(token),
-            })
-            .collect())
+                ends_word: ends_word && id == last,
+            }));
+        }
+        Ok(tokens)
     }
 
     /// A chunk's ids, ready for a text encoder: start of text, these, end of text, padding.
@@ -202,10 +246,13 @@ impl ClipTokenizer {
             .tokenizer
             .encode(prompt, false)
             .map_err(Error::Tokenizers)?;
-        let content = encoding.get_ids();
+        let starts = encoding.get_ids().iter().zip(encoding.get_offsets());
+        let (content, starts): (Vec<u32>, Vec<usize>) = starts
+            .flat_map(|(&id, &(start, _))| self.ids_of(id).map(move |id| (id, start)))
+            .unzip();
         let room = self.room();
         let kept = content.len().min(room);
-        let truncated = encoding.get_offsets().get(room).map(|&(start, _)| {
+        let truncated = starts.get(room).map(|&start| {
             // An offset may lie inside a character that became several pieces.
             let start = (0..=start.min(prompt.len()))
                 .rev()

@@ -1,21 +1,48 @@
 //! What the encoders make of a text.
 
+use crate::weighted::{Piece, Weighting, pieces};
 use turbo_cli::Result;
-use turbo_sdxl::TextEmbeddings;
-use turbo_wire::{Frame, Header, Metadata, f32_bytes, names};
+use turbo_wire::{Frame, Header, Metadata, names};
 
-/// What the encoders are told: a text for each of them, and how many of their last layers to leave out.
+/// What the encoders are told: a text for each of them, how many of their last layers to leave out, and whether
+/// brackets have a meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) first: String,
     pub(crate) second: String,
     pub(crate) clip_skip: usize,
+    /// None: as diffusers, brackets are text and what is too long is cut.
+    pub(crate) weighting: Option<Weighting>,
 }
 
 /// How many bytes at the end of each of the two texts found no place.
 pub(crate) type CutOff = [usize; 2];
 
 impl Text {
+    /// No text at all.
+    pub(crate) fn empty(clip_skip: usize) -> Self {
+        Self {
+            first: String::new(),
+            second: String::new(),
+            clip_skip,
+            weighting: None,
+        }
+    }
+
+    /// Whether it has brackets or `BREAK` that [`Weighting`] would give a meaning, and has not.
+    pub(crate) fn has_idle_brackets(&self) -> bool {
+        let has = |text| {
+            #[allow(
+                clippy::float_cmp,
+                reason = "1 is what text without brackets has, exactly"
+            )]
+            let plain =
+                |piece: &Piece| matches!(piece, Piece::Text { weight, .. } if *weight == 1.0);
+            !pieces(text).iter().all(plain)
+        };
+        self.weighting.is_none() && (has(&self.first) || has(&self.second))
+    }
+
     /// The ends of the texts that found no place, each once.
     pub(crate) fn ends(&self, cut_off: CutOff) -> Vec<&str> {
         let end = |text: &'_ str, bytes: usize| text.len().checked_sub(bytes);
@@ -63,14 +90,20 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// What the encoders gave.
-    pub(crate) fn new(of: &TextEmbeddings, shape: Shape, cut_off: CutOff) -> Self {
-        Self {
-            shape,
-            prompt_embeds: f32_bytes(&of.prompt_embeds),
-            pooled_prompt_embeds: f32_bytes(&of.pooled_prompt_embeds),
-            cut_off,
+    /// As many tokens as `tokens`, by those of an empty text behind its own.
+    pub(crate) fn filled(&self, empty: &Self, tokens: usize) -> Self {
+        let mut filled = self.clone();
+        while filled.shape.tokens < tokens && empty.shape.tokens > 0 {
+            filled.prompt_embeds.extend(&empty.prompt_embeds);
+            filled.shape.tokens += empty.shape.tokens;
         }
+        filled
+    }
+
+    /// `prompt_embeds` as numbers.
+    pub(crate) fn prompt_embeds(&self) -> Vec<f32> {
+        let values = self.prompt_embeds.as_chunks::<4>().0.iter();
+        values.map(|bytes| f32::from_le_bytes(*bytes)).collect()
     }
 
     /// What a frame of one row holds; none if it has more rows or other types.

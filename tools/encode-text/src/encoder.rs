@@ -1,20 +1,25 @@
 //! Both tokenizers and both text encoders of a checkpoint, opened when a text asks for them.
 
+use crate::adapters::Adapters;
 use crate::cache::{Cache, Keys};
 use crate::clip_tokenizer::ClipTokenizer;
 use crate::embeddings::{CutOff, Embeddings, Shape, Text};
+use crate::tokenized::{Input, Tokenized};
+use crate::weighted::{Rows, Weighting};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Context, Result};
-use turbo_sdxl::{TextEncoders, open_text_encoders};
+use turbo_sdxl::{TextEncoders, expect_finite, open_text_encoders};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Model;
+use turbo_wire::f32_bytes;
 
 /// A checkpoint that turns texts into embeddings.
 pub(crate) struct Encoder<'a> {
     model: Model,
     networks: Networks,
+    adapters: Adapters,
     cache: Option<(&'a Cache<'a>, Keys)>,
     console: &'a Console,
     open: OnceCell<Open>,
@@ -34,9 +39,8 @@ pub(crate) enum Prepared {
     /// They are to be computed.
     Tokens {
         text: Text,
-        ids: [Vec<u32>; 2],
+        tokenized: Tokenized,
         shape: Shape,
-        cut_off: CutOff,
     },
 }
 
@@ -51,22 +55,25 @@ impl Prepared {
 }
 
 impl<'a> Encoder<'a> {
-    /// Finds the model, and opens nothing.
+    /// Finds the model, and opens nothing but what is added to it.
     pub(crate) fn locate(
         networks: Networks,
         spec: &str,
+        adapters: Adapters,
         cache: Option<&'a Cache<'a>>,
         console: &'a Console,
     ) -> Result<Self> {
         let model = locate(spec, turbo_demo::TEXT)?;
         let keys = |cache: &'a Cache<'a>| {
-            let keys = cache.keys(&model, &networks.device.describe(networks.dtype)?)?;
+            let computation = networks.device.describe(networks.dtype)? + &adapters.identity();
+            let keys = cache.keys(&model, &computation)?;
             Ok::<_, turbo_cli::Error>((cache, keys))
         };
         Ok(Self {
             cache: cache.map(keys).transpose()?,
             model,
             networks,
+            adapters,
             console,
             open: OnceCell::new(),
             last: RefCell::default(),
@@ -117,13 +124,14 @@ impl<'a> Encoder<'a> {
         }
         let start = Instant::now();
         let model = &self.model;
-        let encoders = open_text_encoders(&self.networks.device, self.networks.dtype, model)?;
+        let mut encoders = open_text_encoders(&self.networks.device, self.networks.dtype, model)?;
         let tokenizer = |n| -> Result<ClipTokenizer> {
             let files = model.tokenizer(n)?;
             ClipTokenizer::new(&files, encoders.max_tokens())
                 .context(format_args!("{}: tokenizer {n}", model.name()))
         };
-        let tokenizers = [tokenizer(1)?, tokenizer(2)?];
+        let mut tokenizers = [tokenizer(1)?, tokenizer(2)?];
+        self.adapters.add_tokens(&mut tokenizers, &mut *encoders)?;
         if let Some((_, keys)) = &self.cache {
             keys.check(model)?;
         }
@@ -134,30 +142,27 @@ impl<'a> Encoder<'a> {
         Ok(start.elapsed())
     }
 
-    /// Tokenizes a text, and warns of what is cut off. To be called once the model is open.
+    /// Tokenizes a text, and warns of what is cut off and of brackets that mean nothing. To be called once the model is
+    /// open.
     ///
     /// # Errors
     /// The text cannot be tokenized.
     pub(crate) fn tokenize(&self, text: Text, what: &str) -> Result<Prepared> {
         let Open {
-            tokenizers: [first, second],
+            tokenizers,
             encoders,
         } = self.opened()?;
-        let first = first.encode(&text.first)?;
-        let second = second.encode(&text.second)?;
-        let cut_off =
-            [&first.truncated, &second.truncated].map(|end| end.as_ref().map_or(0, String::len));
+        let tokenized = Tokenized::of(&text, tokenizers)?;
         let shape = Shape {
-            tokens: first.ids.len(),
+            tokens: tokenized.chunks.len() * tokenizers[0].length(),
             width: encoders.width(),
             pooled_width: encoders.pooled_width(),
         };
-        self.warn(&text, cut_off, shape.tokens, what);
+        self.warn(&text, tokenized.cut_off, shape.tokens, what);
         Ok(Prepared::Tokens {
             text,
-            ids: [first.ids, second.ids],
+            tokenized,
             shape,
-            cut_off,
         })
     }
 
@@ -166,24 +171,101 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// Those of the encoders.
     pub(crate) fn encode(&self, prepared: Prepared) -> Result<Rc<Embeddings>> {
-        let (text, ids, shape, cut_off) = match prepared {
+        let (text, tokenized, shape) = match prepared {
             Prepared::Known(embeddings) => return Ok(embeddings),
             Prepared::Tokens {
                 text,
-                ids,
+                tokenized,
                 shape,
-                cut_off,
-            } => (text, ids, shape, cut_off),
+            } => (text, tokenized, shape),
         };
         let encoders = &self.opened()?.encoders;
-        let embeddings = encoders.encode(&ids[0], &ids[1], text.clip_skip)?;
-        let embeddings = Embeddings::new(&embeddings, shape, cut_off);
+        let mut prompt_embeds = Vec::new();
+        let mut pooled_prompt_embeds = None;
+        for [first, second] in &tokenized.chunks {
+            let mut chunk = encoders.encode(&first.ids, &second.ids, text.clip_skip)?;
+            if let Some(weighting) = text.weighting {
+                let rows = &mut chunk.prompt_embeds;
+                self.weigh(weighting, rows, [first, second], text.clip_skip)?;
+            }
+            prompt_embeds.append(&mut chunk.prompt_embeds);
+            pooled_prompt_embeds.get_or_insert(chunk.pooled_prompt_embeds);
+        }
+        let pooled_prompt_embeds = pooled_prompt_embeds.unwrap_or_default();
+        let embeddings = Embeddings {
+            shape,
+            prompt_embeds: f32_bytes(&prompt_embeds),
+            pooled_prompt_embeds: f32_bytes(&pooled_prompt_embeds),
+            cut_off: tokenized.cut_off,
+        };
         if let Some((cache, keys)) = &self.cache {
             cache.put(&keys.of(&text), &embeddings);
         }
         let embeddings = Rc::new(embeddings);
         self.remember(text, &embeddings);
         Ok(embeddings)
+    }
+
+    /// As [`Encoder::encode`], with an empty text's embeddings behind it where it has fewer tokens than `tokens`.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn encode_to(
+        &self,
+        tokens: usize,
+        prepared: Prepared,
+        clip_skip: usize,
+    ) -> Result<Rc<Embeddings>> {
+        let embeddings = self.encode(prepared)?;
+        if embeddings.shape.tokens == tokens {
+            return Ok(embeddings);
+        }
+        Ok(Rc::new(embeddings.filled(&*self.empty(clip_skip)?, tokens)))
+    }
+
+    /// Applies the weights of a chunk to both encoders' hidden states.
+    fn weigh(
+        &self,
+        weighting: Weighting,
+        values: &mut [f32],
+        inputs: [&Input; 2],
+        clip_skip: usize,
+    ) -> Result<()> {
+        #[allow(
+            clippy::float_cmp,
+            reason = "1 is what text without brackets has, exactly"
+        )]
+        if inputs
+            .iter()
+            .all(|input| input.weights.iter().all(|&weight| weight == 1.0))
+        {
+            return Ok(());
+        }
+        let [first, second] = self.opened()?.encoders.widths();
+        let width = first + second;
+        let empty = self.empty(clip_skip)?.prompt_embeds();
+        for (input, columns) in inputs.into_iter().zip([0..first, first..width]) {
+            let mut rows = Rows {
+                values,
+                width,
+                columns,
+            };
+            weighting.apply(&mut rows, &empty, &input.weights);
+        }
+        expect_finite("the prompt's embedding with its weights", values)?;
+        Ok(())
+    }
+
+    /// What the encoders make of no text.
+    ///
+    /// # Errors
+    /// Those of the encoders.
+    pub(crate) fn empty(&self, clip_skip: usize) -> Result<Rc<Embeddings>> {
+        let (text, what) = (Text::empty(clip_skip), "the empty prompt");
+        match self.known(&text, what) {
+            Some(known) => self.encode(known),
+            None => self.encode(self.tokenize(text, what)?),
+        }
     }
 
     fn opened(&self) -> Result<&Open> {
@@ -199,7 +281,12 @@ impl<'a> Encoder<'a> {
         for rest in text.ends(cut_off) {
             let room = tokens.saturating_sub(2);
             self.console.warn(format_args!(
-                "{what}: only the first {room} tokens count; cut off: {rest:?}"
+                "{what}: only the first {room} tokens count without --weighted blend (or scale); cut off: {rest:?}"
+            ));
+        }
+        if text.has_idle_brackets() {
+            self.console.warn(format_args!(
+                "{what}: brackets and BREAK are text without --weighted blend (or scale)"
             ));
         }
     }

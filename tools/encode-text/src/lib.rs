@@ -4,15 +4,20 @@
 // Doc comments of arguments are help texts, in which backticks would show.
 #![allow(clippy::doc_markdown)]
 
+mod adapters;
 mod cache;
 pub mod clip_tokenizer;
 mod embeddings;
 mod encoder;
 mod records;
+mod textual_inversion;
+mod tokenized;
 mod tool;
 pub mod weighted;
 
 pub use cache::CacheArgs;
+pub use textual_inversion::EmbeddingArg;
+pub use weighted::Weighting;
 
 use cache::Cache;
 use clap::Parser;
@@ -26,7 +31,8 @@ use turbo_wire::{Limits, keys, settings};
 /// Turn prompts into text embeddings, for denoise
 ///
 /// One frame for each PROMPT; without any, one for each line of stdin, in which blank lines do not count; with
-/// --jsonl, one for each line of JSON. A prompt has room for 75 tokens; what is cut off is told on stderr.
+/// --jsonl, one for each line of JSON. A prompt has room for 75 tokens; what is cut off is told on stderr, and --weighted
+/// takes all of it.
 #[derive(Parser, Debug)]
 #[command(version)]
 pub struct Args {
@@ -37,7 +43,7 @@ pub struct Args {
     /// Read records: a JSON object a line, of FILE or of stdin
     ///
     /// A record has a "prompt" and, if wanted, "id", "prompt_2", "negative_prompt", "negative_prompt_2", "clip_skip",
-    /// "model", "seed", "images", "steps", "width", "height", "guidance_scale" and "strength". Each of them wins over
+    /// "weighted", "embedding", "model", "seed", "images", "steps", "width", "height", "guidance_scale" and "strength". Each of them wins over
     /// the flag of that name, here or in a later tool; null is as good as none. Any other key travels on as metadata,
     /// strings as they are and other values as JSON. A record gives the same bytes wherever it stands.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", conflicts_with = "prompts",
@@ -58,6 +64,22 @@ pub struct Args {
     /// Leave out that many of the text encoders' last layers, beside the one that SDXL always leaves out
     #[arg(long, value_name = "N", value_parser = settings::parse::<usize>(keys::CLIP_SKIP), default_value_t = 0, hide_default_value = true)]
     pub clip_skip: usize,
+
+    /// Give brackets, weights and BREAK in prompts their meaning, and take prompts of any length
+    ///
+    /// (text) weighs 1.1 times as much, [text] as much less, (text:1.3) as much as the number says; they nest, and \\(
+    /// is a bracket. A prompt fills as many chunks of 75 tokens as it needs, and BREAK begins the next one. Negative
+    /// prompts are read in the same way. Without this flag brackets are text and a prompt is cut, as in diffusers.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub weighted: Option<Weighting>,
+
+    /// Textual inversion: a .safetensors file for SDXL (clip_l and clip_g), and what stands for it in prompts
+    ///
+    /// Without =TOKEN it is the file's name without its ending. It is found in any case and within words, and counts as
+    /// many tokens as the file has vectors. May be given several times. A record's "embedding" is such a text, or a
+    /// list of them.
+    #[arg(long, value_name = "FILE[=TOKEN]", value_hint = clap::ValueHint::FilePath)]
+    pub embedding: Vec<EmbeddingArg>,
 
     /// Pictures that denoise is to draw of each prompt
     ///

@@ -1,22 +1,23 @@
 //! From a record to a frame.
 
 use crate::Args;
+use crate::adapters::{Adapters, Named};
 use crate::cache::Cache;
-use crate::embeddings::Text;
+use crate::embeddings::{Shape, Text};
 use crate::encoder::{Encoder, Prepared};
 use crate::records::{Existing, Record, Records};
 use std::rc::Rc;
 use std::time::Duration;
 use turbo_cli::{Console, Context, Error, Result};
 use turbo_stage::{Computed, Fault, Networks, Out, Planned, Slot, Stage};
-use turbo_wire::{Header, Kind, keys, metadata, names};
+use turbo_wire::{Header, Kind, keys, metadata, names, settings};
 
 /// What makes frames of records.
 pub(crate) struct Tool<'a> {
     pub(crate) args: &'a Args,
     pub(crate) networks: Networks,
     pub(crate) cache: Option<&'a Cache<'a>>,
-    pub(crate) encoder: Slot<String, Encoder<'a>>,
+    pub(crate) encoder: Slot<(String, Named), Encoder<'a>>,
     pub(crate) existing: Option<Existing>,
     /// Number of the next record's first picture, by this tool's count.
     pub(crate) pictures: u64,
@@ -28,6 +29,9 @@ pub(crate) struct Plan<'a> {
     encoder: Rc<Encoder<'a>>,
     prompt: Prepared,
     negative: Option<Prepared>,
+    /// How many tokens each of them is to have.
+    tokens: usize,
+    clip_skip: usize,
 }
 
 impl<'a> Tool<'a> {
@@ -50,6 +54,10 @@ impl<'a> Tool<'a> {
             ));
         }
         record.clip_skip = record.clip_skip.or(Some(args.clip_skip));
+        record.weighted = record.weighted.or(args.weighted);
+        record
+            .embeddings
+            .get_or_insert_with(|| args.embedding.clone());
 
         let images = record.number(keys::IMAGES).or(args.images);
         let mut write = |key: &str, value: u64| {
@@ -82,8 +90,15 @@ impl<'a> Tool<'a> {
     fn encoder(&mut self, record: &Record) -> Result<Rc<Encoder<'a>>> {
         let spec = self.args.model.choose(record.model.as_deref());
         let (networks, cache, console) = (self.networks, self.cache, self.console);
-        let locate = || Encoder::locate(networks, &spec, cache, console);
-        Ok(self.encoder.get(&spec, locate)?.0)
+        let named = Named {
+            embeddings: record.embeddings.clone().unwrap_or_default(),
+        };
+        let key = (spec, named);
+        let locate = || {
+            let (spec, named) = &key;
+            Encoder::locate(networks, spec, Adapters::open(named)?, cache, console)
+        };
+        Ok(self.encoder.get(&key, locate)?.0)
     }
 }
 
@@ -93,14 +108,14 @@ impl<'a> Stage for Tool<'a> {
     const WRITES: Kind = Kind::TextEmbeddings;
 
     fn plan(&mut self, number: u64, record: Record) -> Result<Option<Planned<Plan<'a>>>, Fault> {
-        let Some(record) = self.settle(number, record)? else {
-            return Ok(None);
-        };
-        // A model that is missing is no fault of the record, unless it is the record that names it.
-        let fault = if record.model.is_some() {
+        // A file that is missing is no fault of the record, unless it is the record that names it.
+        let fault = if record.model.is_some() || record.embeddings.is_some() {
             Fault::Item
         } else {
             Fault::Run
+        };
+        let Some(record) = self.settle(number, record)? else {
+            return Ok(None);
         };
         let encoder = self.encoder(&record).map_err(fault)?;
         let (prompt, negative) = texts(&record);
@@ -128,13 +143,19 @@ impl<'a> Stage for Tool<'a> {
         let negative = negative
             .map(|negative| prepare(negative, known_negative.flatten(), NEGATIVE))
             .transpose()?;
+        let mut shape = prompt.shape();
+        if let Some(negative) = &negative {
+            shape.tokens = shape.tokens.max(negative.shape().tokens);
+        }
         Ok(Some(Planned {
-            header: header(&record, encoder.name(), &prompt, negative.is_some())?,
+            header: header(&record, encoder.name(), shape, negative.is_some())?,
             open,
             plan: Plan {
                 encoder,
                 prompt,
                 negative,
+                tokens: shape.tokens,
+                clip_skip: record.clip_skip.unwrap_or_default(),
             },
         }))
     }
@@ -144,9 +165,11 @@ impl<'a> Stage for Tool<'a> {
             encoder,
             prompt,
             negative,
+            tokens,
+            clip_skip,
         } = plan;
         out.first(|| {
-            let prompt = encoder.encode(prompt)?;
+            let prompt = encoder.encode_to(tokens, prompt, clip_skip)?;
             let mut body = vec![
                 (names::PROMPT_EMBEDS, prompt.prompt_embeds.clone()),
                 (
@@ -155,7 +178,7 @@ impl<'a> Stage for Tool<'a> {
                 ),
             ];
             if let Some(negative) = negative {
-                let negative = encoder.encode(negative).context(NEGATIVE)?;
+                let negative = encoder.encode_to(tokens, negative, 0).context(NEGATIVE)?;
                 body.extend([
                     (
                         names::NEGATIVE_PROMPT_EMBEDS,
@@ -181,6 +204,7 @@ fn texts(record: &Record) -> (Text, Option<Text>) {
         first: first.to_owned(),
         second: second.unwrap_or(first).to_owned(),
         clip_skip,
+        weighting: record.weighted,
     };
     let prompt = text(
         &record.prompt,
@@ -195,7 +219,7 @@ fn texts(record: &Record) -> (Text, Option<Text>) {
     (prompt, negative)
 }
 
-fn header(record: &Record, model: &str, prompt: &Prepared, negative: bool) -> Result<Header> {
+fn header(record: &Record, model: &str, shape: Shape, negative: bool) -> Result<Header> {
     let clip_skip = record.clip_skip.filter(|&layers| layers > 0);
     let entries = [
         (keys::PROMPT, Some(record.prompt.clone())),
@@ -203,10 +227,18 @@ fn header(record: &Record, model: &str, prompt: &Prepared, negative: bool) -> Re
         (keys::NEGATIVE_PROMPT, record.negative_prompt.clone()),
         (keys::NEGATIVE_PROMPT_2, record.negative_prompt_2.clone()),
         (keys::CLIP_SKIP, clip_skip.map(|layers| layers.to_string())),
+        (
+            keys::WEIGHTED,
+            record.weighted.map(|weighting| weighting.name().to_owned()),
+        ),
         (keys::MODEL, Some(model.to_owned())),
+        (
+            keys::EMBEDDING,
+            settings::list_of(record.embeddings.iter().flatten()),
+        ),
         (keys::PRODUCER, Some(metadata::producer("encode-text"))),
     ];
     let mut metadata = record.metadata.clone();
     metadata::write(&mut metadata, entries);
-    prompt.shape().header(negative, metadata)
+    shape.header(negative, metadata)
 }

@@ -191,7 +191,7 @@ fn what_is_cut_off_is_told_unless_quiet() {
     assert_eq!(
         text,
         format!(
-            "encode-text: warning: frame 0: only the first {room} tokens count; cut off: \"b C\"\n"
+            "encode-text: warning: frame 0: only the first {room} tokens count without --weighted blend (or scale); cut off: \"b C\"\n"
         )
     );
     assert_eq!(stderr(&run(&["-q", "-m", &model, &long], b"")), "");

@@ -8,11 +8,12 @@
 //! Any number of processes may use a folder at once: files appear whole, by renaming, and what one removes while
 //! another reads it is read to its end.
 
-mod digest;
+pub(crate) mod digest;
 mod entry;
 mod identity;
 
 use crate::embeddings::{Embeddings, Text};
+use crate::weighted::Weighting;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write;
@@ -37,7 +38,7 @@ pub struct CacheArgs {
     /// Folder that keeps embeddings; a prompt found there is not encoded again
     ///
     /// A prompt is found if nothing that changes its embeddings has changed: its text, the checkpoint's text encoders
-    /// and tokenizers (by content), --clip-skip, --dtype, --device, the instructions of this CPU, and this program.
+    /// and tokenizers (by content), --clip-skip, --weighted, --embedding (by content), --dtype, --device, the instructions of this CPU, and this program.
     /// Then no model is opened, and the frame is the same to the byte. The checkpoint's files are read once, to know
     /// them by. Entries are .safetensors files of a frame each; they hold no prompts. Any number of processes may
     /// share the folder. Without this flag: $TURBO_CACHE, if it is set.
@@ -222,8 +223,10 @@ impl Keys {
     /// The key of a text's embeddings: 64 hexadecimal digits.
     pub(crate) fn of(&self, text: &Text) -> String {
         let clip_skip = text.clip_skip.to_string();
-        let own = [&text.first, &text.second, &clip_skip];
-        digest::of_parts(self.prefix.iter().chain(own).map(String::as_bytes))
+        let own = [&text.first[..], &text.second, &clip_skip];
+        let weighting = text.weighting.map(Weighting::name);
+        let prefix = self.prefix.iter().map(String::as_str);
+        digest::of_parts(prefix.chain(own).chain(weighting).map(str::as_bytes))
     }
 
     /// To be called when the model has been opened: whether it is still the one that the keys are of.

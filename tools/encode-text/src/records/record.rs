@@ -1,8 +1,11 @@
 //! A record: a prompt with its settings.
 
+use crate::textual_inversion::EmbeddingArg;
+use crate::weighted::Weighting;
 use serde_json::{Map, Value};
+use std::str::FromStr;
 use turbo_cli::{Context, Error, Result};
-use turbo_wire::settings::{Place, Setting};
+use turbo_wire::settings::{self, Place, Setting};
 use turbo_wire::{Metadata, keys};
 
 /// A prompt with its settings.
@@ -15,7 +18,10 @@ pub(crate) struct Record {
     /// For the second text encoder, where it is to have another.
     pub(crate) negative_prompt_2: Option<String>,
     pub(crate) clip_skip: Option<usize>,
+    pub(crate) weighted: Option<Weighting>,
     pub(crate) model: Option<String>,
+    /// Textual inversions, each as a flag has it.
+    pub(crate) embeddings: Option<Vec<EmbeddingArg>>,
     /// Everything else, as it travels.
     pub(crate) metadata: Metadata,
 }
@@ -76,7 +82,14 @@ impl Record {
             clip_skip: metadata
                 .remove(keys::CLIP_SKIP)
                 .and_then(|layers| layers.parse().ok()),
+            weighted: metadata
+                .remove(keys::WEIGHTED)
+                .and_then(|name| Weighting::named(&name)),
             model: metadata.remove(keys::MODEL),
+            embeddings: metadata
+                .remove(keys::EMBEDDING)
+                .map(|list| parsed(keys::EMBEDDING, &list))
+                .transpose()?,
             metadata,
         })
     }
@@ -85,6 +98,16 @@ impl Record {
     pub(crate) fn number(&self, key: &str) -> Option<u64> {
         self.metadata.get(key)?.parse().ok()
     }
+}
+
+/// The items of a list, each as a flag has it.
+fn parsed<T: FromStr<Err = String>>(key: &str, list: &str) -> Result<Vec<T>> {
+    let items = settings::list(list);
+    let parse = |item: String| {
+        let wrong = |expected| Error::new(format_args!("{expected}, found {item:?}"));
+        item.parse().map_err(wrong).context(key)
+    };
+    items.into_iter().map(parse).collect()
 }
 
 #[cfg(test)]

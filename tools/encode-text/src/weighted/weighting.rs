@@ -44,6 +44,13 @@ impl Weighting {
         }
     }
 
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Blend, Self::Scale]
+            .into_iter()
+            .find(|weighting| weighting.name() == name)
+    }
+
     /// Applies the weights of a chunk's tokens, of which the first stands in row 1, behind start of text. The rows
     /// around them have weight 1. `empty` has an empty chunk's hidden states, in the same form as `rows`.
     ///

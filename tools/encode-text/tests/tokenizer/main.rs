@@ -1,6 +1,7 @@
 //! Token ids against transformers' (`make_tokens.py`) and against the project's golden file.
 
 use encode_text::clip_tokenizer::ClipTokenizer;
+use encode_text::weighted::chunks;
 use serde_json::{Value, json};
 use std::path::Path;
 use turbo_testkit::{golden, golden_cases, shared_dir};
@@ -60,6 +61,53 @@ fn clips_vocabulary_as_transformers() {
 #[test]
 fn a_small_vocabulary_as_transformers() {
     compare("prototype", "prototype", 32, [1358, 0]);
+}
+
+/// Tokens of several vectors, which diffusers makes several tokens of.
+#[test]
+fn added_tokens_as_diffusers() {
+    let Some(mut tokenizers) = both("clip-tokenizer") else {
+        return;
+    };
+    let expected: Value =
+        serde_json::from_str(include_str!("../golden/added_tokens.json")).unwrap();
+    for (n, tokenizer) in tokenizers.iter_mut().enumerate() {
+        let tokens: Vec<(String, usize)> =
+            serde_json::from_value(expected["tokens"].clone()).unwrap();
+        let mut first = 49408;
+        for (token, vectors) in &tokens {
+            let ids = tokenizer.add_token(token, *vectors).unwrap();
+            assert_eq!(ids, first..first + *vectors as u32, "{token}");
+            first = ids.end;
+        }
+        for case in expected["cases"].as_array().unwrap() {
+            let prompt = case["prompt"].as_str().unwrap();
+            let found = tokenizer.encode(prompt).unwrap();
+            assert_eq!(
+                found.ids,
+                ids(&case["ids"][n]),
+                "tokenizer {}, {prompt:?}",
+                n + 1
+            );
+        }
+        for known in ["<thing>", "cat</w>", "<|endoftext|>"] {
+            let error = tokenizer.add_token(known, 1).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{known:?} is in the vocabulary")),
+                "{error}"
+            );
+        }
+        // A token's vectors stay in one chunk.
+        let filled = chunks(&format!("{}<thing>", "a ".repeat(74)), 75, |t| {
+            tokenizer.tokens(t)
+        });
+        let sizes: Vec<_> = filled
+            .unwrap()
+            .iter()
+            .map(|chunk| chunk.ids.len())
+            .collect();
+        assert_eq!(sizes, [74, 2]);
+    }
 }
 
 /// Where special tokens stand, and whether they are found before or after lowercasing.
