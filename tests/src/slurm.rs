@@ -1,6 +1,7 @@
 //! A Slurm cluster on this machine: a controller and several nodes, each a `slurmd` of its own.
 
 use crate::hosts::{below, is_root, kill_all, program};
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -59,8 +60,9 @@ impl Slurm {
             port(0)
         );
         for k in 1..=nodes {
-            config += &format!(
-                "NodeName=n{k} NodeHostname={host} NodeAddr=127.0.0.1 Port={} CPUs=2 RealMemory=10000\n",
+            let _ = writeln!(
+                config,
+                "NodeName=n{k} NodeHostname={host} NodeAddr=127.0.0.1 Port={} CPUs=2 RealMemory=10000",
                 port(k)
             );
             fs::create_dir(folder.path().join(format!("spool-n{k}"))).expect("made");
