@@ -2,7 +2,8 @@
 
     encode-text "noon" "dusk" | python3 toy_denoise.py | decode-latents | to-png -o 'sun-%d.png'
 
-The seed moves the sun and the number of steps dims the day, so that settings can be seen to arrive.
+The seed moves the sun and the number of steps dims the day, so that settings can be seen to arrive. A frame that
+`encode-image --join` has put a picture into gets the sun over that, as far as the strength says and the mask allows.
 """
 
 import numpy
@@ -29,6 +30,12 @@ def sun_over_sea(height, width, seed, steps):
     return picture
 
 
+def over_picture(latents, tensors, strength):
+    """The latents over those of a picture: the mean of its distribution, all of it or only where the mask is 1."""
+    mean = tensors["image_mean"]
+    return mean + strength * tensors.get("mask", numpy.float32(1)) * (latents - mean)
+
+
 def to_latents(picture):
     """The latents [1, 4, height, width] of a picture with a pixel for each 8 x 8 of the real one."""
     latents = picture / 255 @ LATENTS_OF_RGB + LATENTS_OF_BLACK
@@ -40,8 +47,12 @@ for index, (metadata, tensors) in enumerate(read_frames()):
     steps = int(metadata.get("steps", 1))
     width = int(metadata.get("width", 512))
     height = int(metadata.get("height", 512))
-    picture = sun_over_sea(height // 8, width // 8, seed, steps)
+    if "image_mean" in tensors:
+        height, width = (8 * side for side in tensors["image_mean"].shape[2:])
+    latents = to_latents(sun_over_sea(height // 8, width // 8, seed, steps))
+    if "image_mean" in tensors:
+        latents = over_picture(latents, tensors, float(metadata.get("strength", 0.5)))
     # Everything that came with the prompt travels on.
     metadata |= {"kind": "latents", "producer": "toy_denoise.py"}
     metadata |= {"seed": str(seed), "steps": str(steps), "width": str(width), "height": str(height)}
-    write_frame({"latents": to_latents(picture)}, metadata)
+    write_frame({"latents": latents.astype(numpy.float32)}, metadata)

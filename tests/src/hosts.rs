@@ -40,6 +40,11 @@ pub fn missing(programs: &[&str]) -> Option<String> {
         .then(|| "sshd needs the folder /run/sshd when root starts it".to_owned())
 }
 
+/// Whether a program is on the PATH.
+pub fn installed(name: &str) -> bool {
+    program(name).is_some()
+}
+
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

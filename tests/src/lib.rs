@@ -19,8 +19,8 @@ pub use checkpoint::Altered;
 pub use ended::{Ended, StageEnd};
 pub use frames::{bytes, embeddings, frame, frames, metadata, progress};
 #[cfg(target_os = "linux")]
-pub use hosts::{Hosts, missing, script};
-pub use pipe::{Pipe, Running, Stage, pipe, tool};
+pub use hosts::{Hosts, installed, missing, script};
+pub use pipe::{Pipe, Running, Stage, pipe, reading_tool, tool};
 pub use png::{Picture, pictures, share_off_by_more_than_one};
 pub use python::{protocol_block, python};
 #[cfg(target_os = "linux")]

@@ -30,6 +30,20 @@ pub fn tool(name: &str, arguments: &str) -> Stage {
     Stage::program(name, tool_path(name)).words(arguments)
 }
 
+/// A tool of this workspace that reads stdin, without further arguments.
+///
+/// # Panics
+/// As [`tool`].
+pub fn reading_tool(name: &str) -> Stage {
+    // It reads nothing that is not named.
+    let named = if name == "encode-image" {
+        "--join -"
+    } else {
+        ""
+    };
+    tool(name, named)
+}
+
 impl Stage {
     /// Any program. `name` is what messages call it.
     pub fn program(name: &str, program: impl Into<PathBuf>) -> Self {

@@ -7,7 +7,14 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The tools of a pipe, which are packages and binaries of these names.
-pub const TOOLS: [&str; 5] = ["encode-text", "denoise", "decode-latents", "to-png", "peek"];
+pub const TOOLS: [&str; 6] = [
+    "encode-text",
+    "encode-image",
+    "denoise",
+    "decode-latents",
+    "to-png",
+    "peek",
+];
 /// The tool that stands beside the pipe.
 const FETCH_MODEL: &str = "fetch-model";
 

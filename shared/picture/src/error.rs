@@ -23,6 +23,9 @@ pub enum Error {
         /// What was being read.
         format: Format,
     },
+    /// A file with nothing in it.
+    #[error("expected a picture, found an empty file")]
+    Empty,
     /// What stands there is no picture.
     #[error("byte {byte}: expected a PNG, JPEG, WebP, PPM (P6) or PGM (P5) picture, found {found}")]
     NotAPicture {

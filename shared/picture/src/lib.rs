@@ -48,5 +48,5 @@ pub use error::{Error, Result};
 pub use fit::Fit;
 pub use format::Format;
 pub use limits::Limits;
-pub use pictures::{Encoded, Pictures};
+pub use pictures::{Encoded, Pictures, read};
 pub use rgb::Rgb;

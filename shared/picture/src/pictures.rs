@@ -33,6 +33,15 @@ impl Encoded {
     }
 }
 
+/// The only picture of a file; what lies behind it does not count.
+///
+/// # Errors
+/// There is none, or it cannot be read or decoded.
+pub fn read(input: impl BufRead, alpha: Alpha, limits: &Limits) -> Result<Rgb> {
+    let encoded = Pictures::new(input, *limits).next()?;
+    encoded.ok_or(Error::Empty)?.decode(alpha, limits)
+}
+
 /// Cuts an input into the pictures that lie in it, one behind the other.
 ///
 /// Each format says itself where a picture ends, and nothing is read beyond it: on a pipe, a picture is there as soon

@@ -1,9 +1,8 @@
-//! Which decoder, and where it lies.
+//! Which autoencoder, and where it lies.
 
-use crate::{Networks, locate};
+use crate::locate;
 use std::path::Path;
 use turbo_cli::Result;
-use turbo_sdxl::{VaeDecoder, open_vae_decoder};
 use turbo_weights::{Autoencoder, LocateOptions, VaeClass, locate_vae};
 
 /// Where TAESDXL is published.
@@ -24,33 +23,31 @@ impl VaeChoice {
     const TINY: &'static str = "tiny";
 }
 
-/// An open decoder.
-pub struct Vae {
+/// An open half of an autoencoder: `N` is `dyn VaeDecoder` or `dyn VaeEncoder`.
+pub struct Vae<N: ?Sized> {
     /// The network.
-    pub decoder: Box<dyn VaeDecoder>,
+    pub network: Box<N>,
+    /// Its class.
+    pub class: VaeClass,
     /// What the checkpoint is called in a stream, if it was used.
     pub model: Option<String>,
-    /// What the decoder is called in a stream, if it is not the checkpoint's.
+    /// What the autoencoder is called in a stream, if it is not the checkpoint's.
     pub name: Option<String>,
 }
 
-impl Vae {
-    /// Opens a decoder, and lets its weights be read ahead.
+impl<N: ?Sized> Vae<N> {
+    /// Finds an autoencoder, and opens the half of it that `open` opens.
     ///
     /// # Errors
     /// It is not there, or damaged.
-    pub fn open(networks: &Networks, choice: &VaeChoice) -> Result<Self> {
+    pub fn open(choice: &VaeChoice, open: impl Fn(&Autoencoder) -> Result<Box<N>>) -> Result<Self> {
         match &choice.vae[..] {
-            VaeChoice::FULL => Self::of_model(networks, choice, None),
+            VaeChoice::FULL => Self::of_model(choice, None, open),
             VaeChoice::TINY => match find(TAESDXL) {
-                Ok(vae) => Self::of_autoencoder(networks, &vae, VaeChoice::TINY.to_owned()),
+                Ok(vae) => Self::of_autoencoder(&vae, VaeChoice::TINY.to_owned(), open),
                 // The checkpoint's own may be one.
-                Err(error) => {
-                    match Self::of_model(networks, choice, Some(VaeClass::AutoencoderTiny)) {
-                        Ok(vae) => Ok(vae),
-                        Err(_) => Err(error.context("--vae tiny")),
-                    }
-                }
+                Err(error) => Self::of_model(choice, Some(VaeClass::AutoencoderTiny), open)
+                    .map_err(|_| error.context("--vae tiny")),
             },
             spec => {
                 let vae = find(spec).map_err(|error| error.context("--vae"))?;
@@ -62,13 +59,17 @@ impl Vae {
                     None
                 };
                 let name = absolute.and_then(|path| path.into_os_string().into_string().ok());
-                Self::of_autoencoder(networks, &vae, name.unwrap_or_else(|| spec.to_owned()))
+                Self::of_autoencoder(&vae, name.unwrap_or_else(|| spec.to_owned()), open)
             }
         }
     }
 
     /// The checkpoint's own, if it is of this class.
-    fn of_model(networks: &Networks, choice: &VaeChoice, class: Option<VaeClass>) -> Result<Self> {
+    fn of_model(
+        choice: &VaeChoice,
+        class: Option<VaeClass>,
+        open: impl Fn(&Autoencoder) -> Result<Box<N>>,
+    ) -> Result<Self> {
         let model = locate(&choice.model, turbo_demo::VAE)?;
         let vae = model.vae()?;
         if class.is_some_and(|class| class != vae.class) {
@@ -77,15 +78,21 @@ impl Vae {
             ));
         }
         Ok(Self {
-            decoder: decoder(networks, &vae)?,
+            network: open(&vae)?,
+            class: vae.class,
             model: Some(model.name().to_owned()),
             name: None,
         })
     }
 
-    fn of_autoencoder(networks: &Networks, vae: &Autoencoder, name: String) -> Result<Self> {
+    fn of_autoencoder(
+        vae: &Autoencoder,
+        name: String,
+        open: impl Fn(&Autoencoder) -> Result<Box<N>>,
+    ) -> Result<Self> {
         Ok(Self {
-            decoder: decoder(networks, vae)?,
+            network: open(vae)?,
+            class: vae.class,
             model: None,
             name: Some(name),
         })
@@ -97,8 +104,4 @@ fn find(spec: &str) -> Result<Autoencoder> {
         spec,
         &LocateOptions::with_builtin(turbo_demo::VAE),
     )?)
-}
-
-fn decoder(networks: &Networks, vae: &Autoencoder) -> Result<Box<dyn VaeDecoder>> {
-    Ok(open_vae_decoder(&networks.device, networks.dtype, vae)?)
 }

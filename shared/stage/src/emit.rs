@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Error, FrameReport, OnError, Result};
-use turbo_wire::{FrameWriter, Header, keys};
+use turbo_wire::{Frame, FrameWriter, Header, keys};
 
 /// Names and little-endian bytes of a frame's tensors.
 pub type Body = Vec<(&'static str, Vec<u8>)>;
@@ -13,6 +13,8 @@ pub type Body = Vec<(&'static str, Vec<u8>)>;
 pub struct Computed {
     /// The tensors.
     pub body: Body,
+    /// A frame whose tensors go on as they are, as far as the header has them and the body has not.
+    pub passed: Option<Frame>,
     /// Time of each step, where there are steps.
     pub steps: Option<Vec<Duration>>,
 }
@@ -79,12 +81,7 @@ impl<'a, W: Write> Emitter<'a, W> {
         if self.on_error == OnError::Skip {
             self.writer.write_header(header)?;
         }
-        let body: Vec<_> = computed
-            .body
-            .iter()
-            .map(|(name, bytes)| (*name, &bytes[..]))
-            .collect();
-        self.writer.write_body(&body)?;
+        self.writer.write_body(&whole_body(header, &computed))?;
         self.console.frame_done(&FrameReport {
             frame: record,
             id: header.get(keys::ID),
@@ -104,6 +101,25 @@ impl<'a, W: Write> Emitter<'a, W> {
     }
 }
 
+/// The tensors that were computed, and those that are passed on.
+fn whole_body<'a>(header: &'a Header, computed: &'a Computed) -> Vec<(&'a str, &'a [u8])> {
+    let new = computed.body.iter();
+    let mut body: Vec<_> = new.map(|(name, bytes)| (*name, &bytes[..])).collect();
+    if let Some(frame) = &computed.passed {
+        let old = header.tensors().iter().filter_map(|tensor| {
+            let name = tensor.name.as_str();
+            let is_new = computed.body.iter().any(|(new, _)| *new == name);
+            if is_new {
+                None
+            } else {
+                Some((name, frame.bytes(name)?))
+            }
+        });
+        body.extend(old);
+    }
+    body
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +129,7 @@ mod tests {
     fn computed(value: f32) -> Computed {
         Computed {
             body: vec![("latents", f32_bytes(&[value; 4]))],
-            steps: None,
+            ..Computed::default()
         }
     }
 

@@ -1,6 +1,8 @@
 //! examples/GUIDE.md, typed as it stands there.
 
-use pipeline_tests::{Hosts, Stage, TOOLS, missing, pictures, pipe, python, script, tool_path};
+use pipeline_tests::{
+    Hosts, Stage, TOOLS, installed, missing, pictures, pipe, python, script, tool_path,
+};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -70,6 +72,7 @@ fn every_command_of_the_guide_works() {
         "python" => python.is_none(),
         "diffusers" => !has_diffusers,
         "ssh" => hosts.is_none(),
+        "ffmpeg" => !installed("ffmpeg"),
         "parallel" => missing(&["parallel", "perl"]).is_some(),
         other => panic!("GUIDE.md needs {other:?}, of which the test knows nothing"),
     };

@@ -10,6 +10,9 @@ mod cache;
 mod checkpoints;
 mod cluster;
 mod demo;
+mod encode_image;
+#[cfg(target_os = "linux")]
+mod film;
 mod golden;
 #[cfg(target_os = "linux")]
 mod guide;

@@ -1,17 +1,23 @@
 //! Ends of pipes, exit statuses, `--on-error`, flags.
 
-use pipeline_tests::{Stage, TOOLS, bytes, embeddings, frames, metadata, pipe, tool, tool_path};
+use pipeline_tests::{
+    Stage, TOOLS, bytes, embeddings, frames, metadata, pipe, reading_tool, tool, tool_path,
+};
 use std::path::Path;
 use turbo_testkit::{shared_dir, tiny};
 use turbo_wire::{Header, f32_bytes, names};
 
-/// The tools that read frames, each with a model where it takes one, and a frame that it reads.
+/// The tools that read stdin, each with a model where it takes one, and an item that it reads.
 fn readers(model: &Path) -> Vec<(Stage, Vec<u8>)> {
     let latents = Header::latents(1, 8, 8, metadata(&[])).expect("a header");
     let latents = bytes(latents, &[(names::LATENTS, &f32_bytes(&[0.5; 256]))]);
     let image = Header::image(1, 8, 8, metadata(&[])).expect("a header");
     let image = bytes(image, &[(names::IMAGE, &[7; 192])]);
     vec![
+        (
+            tool("encode-image", "--raw 16x8 -").model(model),
+            vec![7; 16 * 8 * 3],
+        ),
         (
             tool("denoise", "--width 64 --height 64 --seed 1").model(model),
             embeddings(&[0], &[]),
@@ -146,7 +152,7 @@ fn a_terminal_is_no_place_for_data() {
 #[test]
 fn an_empty_stream_opens_no_model() {
     for name in TOOLS {
-        let stage = tool(name, "");
+        let stage = reading_tool(name);
         let stage = if ["to-png", "peek"].contains(&name) {
             stage
         } else {
@@ -159,7 +165,7 @@ fn an_empty_stream_opens_no_model() {
             "{name}"
         );
     }
-    let whole = TOOLS.map(|name| tool(name, ""));
+    let whole = TOOLS.map(reading_tool);
     assert!(pipe(whole).run().ok().is_empty());
 }
 
@@ -173,7 +179,13 @@ fn a_closed_stdin_or_stdout_is_no_crash() {
             .arg(tool_path(name))
     };
     for name in TOOLS {
-        let ended = pipe([shell(name, "<&-")]).run();
+        let words = reading_tool(name);
+        let words = words
+            .arguments()
+            .iter()
+            .map(|word| word.to_str().expect("UTF-8"));
+        let line = [words.collect::<Vec<_>>().join(" "), "<&-".to_owned()].join(" ");
+        let ended = pipe([shell(name, &line)]).run();
         assert!(ended.expect(0, &[]).is_empty(), "{name}");
     }
     for (stage, input) in readers(&tiny()) {

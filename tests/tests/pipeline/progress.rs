@@ -1,6 +1,6 @@
 //! `--progress json`, against its document.
 
-use pipeline_tests::{pipe, tool};
+use pipeline_tests::{Stage, pipe, tool};
 use turbo_testkit::{ProgressSchema, tiny_lettered};
 
 /// Every tool of a pipe; fetch-model has a test of its own.
@@ -16,13 +16,25 @@ fn every_tool_says_what_the_document_has() {
         tool("decode-latents", ""),
         tool("to-png", ""),
     ];
-    let names = stages.each_ref().map(|stage| stage.name().to_owned());
-    let ended = pipe(stages.map(|stage| stage.words("--progress json")))
-        .input(records)
-        .run();
-    ended.ok();
+    let folder = tempfile::tempdir().expect("a folder");
+    let picture = folder.path().join("grey.pgm");
+    let grey = [&b"P5 64 64 255\n"[..], &[128; 64 * 64]].concat();
+    std::fs::write(&picture, grey).expect("written");
+    let with_picture = [
+        stages[0].clone(),
+        tool("encode-image", "--join -").arg(picture),
+    ];
+    let told = |stages: &[Stage]| {
+        let stages = stages
+            .iter()
+            .map(|stage| stage.clone().words("--progress json"));
+        let ended = pipe(stages).input(records).run();
+        ended.ok();
+        ended.stages
+    };
     let schema = ProgressSchema::documented();
-    for (name, stage) in names.iter().zip(&ended.stages) {
+    for stage in [told(&stages), told(&with_picture)].iter().flatten() {
+        let name = &stage.name;
         // peek's tables are no events, and have no brace.
         let lines = stage.stderr.lines();
         let lines: Vec<&str> = lines

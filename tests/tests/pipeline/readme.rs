@@ -164,8 +164,8 @@ fn the_recipes_work() {
 
     let mut drawn = 0;
     for block in blocks(&top().join("README.md")) {
-        // These build, download or test.
-        let other = ["cargo", "fetch-model", "examples/"]
+        // These build, download or test; the film has a test of its own.
+        let other = ["cargo", "fetch-model", "examples/", "ffmpeg"]
             .iter()
             .any(|word| block.contains(word));
         if other || (python.is_none() && block.contains("python3")) {
@@ -180,7 +180,19 @@ fn the_recipes_work() {
             PathBuf::from("demo")
         };
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("prompts.txt"), "a fox\na red apple\n").expect("written");
+        let write = |name: &str, bytes: &[u8]| {
+            fs::write(folder.path().join(name), bytes).expect("written");
+        };
+        write("prompts.txt", b"a fox\na red apple\n");
+        // What a picture is, its first bytes say and not its name.
+        write(
+            "photo.jpg",
+            &[b"P6 150 131 255\n".as_slice(), &vec![90; 150 * 131 * 3][..]].concat(),
+        );
+        write(
+            "mask.pgm",
+            &[b"P5 2 1 255\n".as_slice(), &[0, 255]].concat(),
+        );
         let shell = Stage::program("bash", "bash")
             .words("-euo pipefail -c")
             .arg(format!("cd \"$0\"\n{block}"));

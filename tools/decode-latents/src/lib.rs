@@ -7,7 +7,7 @@
 use clap::Parser;
 use std::rc::Rc;
 use turbo_cli::{Console, Error, Result};
-use turbo_sdxl::{expect_finite, image_processor::postprocess};
+use turbo_sdxl::{VaeDecoder, expect_finite, image_processor::postprocess, open_vae_decoder};
 use turbo_stage::{
     Computed, Fault, Frames, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, To, Vae,
     VaeChoice,
@@ -66,18 +66,20 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
     turbo_stage::run(&mut tool, frames, To::from(&args.stream), console)
 }
 
+type Decoder = Vae<dyn VaeDecoder>;
+
 struct Decode<'a> {
     networks: Networks,
     args: &'a Args,
-    vae: Slot<VaeChoice, Vae>,
+    vae: Slot<VaeChoice, Decoder>,
 }
 
 impl Stage for Decode<'_> {
     type Source = Frames;
-    type Plan = Rc<Vae>;
+    type Plan = Rc<Decoder>;
     const WRITES: Kind = Kind::Image;
 
-    fn plan(&mut self, _: u64, header: Header) -> Result<Option<Planned<Rc<Vae>>>, Fault> {
+    fn plan(&mut self, _: u64, header: Header) -> Result<Option<Planned<Rc<Decoder>>>, Fault> {
         let choice = VaeChoice {
             vae: self
                 .args
@@ -89,10 +91,12 @@ impl Stage for Decode<'_> {
             model: self.args.model.choose(header.get(keys::MODEL)),
         };
         check_tensor(&header, &self.args.tensor)?;
-        let networks = &self.networks;
-        let (vae, open) = self.vae.get(&choice, || Vae::open(networks, &choice))?;
+        let Networks { device, dtype } = self.networks;
+        let (vae, open) = self.vae.get(&choice, || {
+            Vae::open(&choice, |vae| Ok(open_vae_decoder(&device, dtype, vae)?))
+        })?;
         let (batch, height, width) = size(&header);
-        let scale = vae.decoder.latent_shape().scale_factor;
+        let scale = vae.network.latent_shape().scale_factor;
         let (height, width) = (height * scale, width * scale);
 
         let mut metadata = header.metadata().clone();
@@ -114,21 +118,26 @@ impl Stage for Decode<'_> {
         }))
     }
 
-    fn compute(&mut self, vae: Rc<Vae>, frame: Frame, out: &mut Out<'_, '_>) -> Result<(), Fault> {
+    fn compute(
+        &mut self,
+        vae: Rc<Decoder>,
+        frame: Frame,
+        out: &mut Out<'_, '_>,
+    ) -> Result<(), Fault> {
         let (batch, height, width) = size(&frame.header);
-        let scale = vae.decoder.latent_shape().scale_factor;
+        let scale = vae.network.latent_shape().scale_factor;
         let Args { tensor, tile, .. } = self.args;
         out.first(|| {
             let latents = frame.to_f32(tensor).unwrap_or_default();
             expect_finite("latents", &latents)?;
             let mut images = Vec::with_capacity(batch * height * width * scale * scale * 3);
             for row in latents.chunks_exact(latents.len() / batch) {
-                let image = vae.decoder.decode(row, height, width, *tile)?;
+                let image = vae.network.decode(row, height, width, *tile)?;
                 images.extend(postprocess(&image, height * scale, width * scale)?);
             }
             Ok(Computed {
                 body: vec![(names::IMAGE, images)],
-                steps: None,
+                ..Computed::default()
             })
         })
     }

@@ -267,6 +267,7 @@ impl Prompt<'_> {
         Ok(Computed {
             body: vec![(names::LATENTS, f32_bytes(&latents))],
             steps: Some(steps),
+            ..Computed::default()
         })
     }
 

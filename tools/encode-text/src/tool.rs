@@ -190,7 +190,10 @@ impl<'a> Stage for Tool<'a> {
                     ),
                 ]);
             }
-            Ok(Computed { body, steps: None })
+            Ok(Computed {
+                body,
+                ..Computed::default()
+            })
         })
     }
 }

@@ -6,6 +6,7 @@
 mod encode;
 mod grid;
 mod metadata;
+mod paste;
 mod sink;
 
 use std::num::NonZeroUsize;
@@ -18,6 +19,7 @@ use turbo_cli::{
 use turbo_wire::{FrameReader, Header, Kind, keys, names, rows};
 
 use crate::grid::Grid;
+use crate::paste::{Paste, PasteArgs};
 use crate::sink::{Sink, Target};
 
 // The text is the help's, where backticks would show.
@@ -62,6 +64,9 @@ pub struct Args {
     #[arg(long, value_name = "COLUMNS", conflicts_with = "skip_existing")]
     grid: Option<NonZeroUsize>,
 
+    #[command(flatten)]
+    paste: PasteArgs,
+
     /// Leave prompt, seed and all other metadata out of the PNG
     #[arg(long)]
     no_metadata: bool,
@@ -102,6 +107,7 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
     let mut run = Run {
         sink: Sink::open(args.output.as_deref())?,
         grid: args.grid.map(|columns| Grid::new(columns.get())),
+        paste: args.paste.open()?,
         args,
         console,
         frames: 0,
@@ -123,6 +129,7 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
 struct Run<'a> {
     sink: Sink,
     grid: Option<Grid>,
+    paste: Option<Paste>,
     args: Args,
     console: &'a Console,
     /// Frames seen, of all inputs.
@@ -165,11 +172,16 @@ impl Run<'_> {
         let Some(grid) = &mut self.grid else {
             return Ok(());
         };
-        grid.expect(size)?;
+        let (height, width) = size;
+        grid.expect(self.paste.as_ref().map_or(size, Paste::size))?;
         let frame = reader.read_body()?;
         let pixels = frame.bytes(names::IMAGE).unwrap_or_default();
-        let each = size.0 as usize * size.1 as usize * 3;
-        pixels.chunks_exact(each).for_each(|one| grid.push(one));
+        for one in pixels.chunks_exact(height as usize * width as usize * 3) {
+            match &self.paste {
+                Some(paste) => grid.push(paste.apply(size, one)?.pixels()),
+                None => grid.push(one),
+            }
+        }
         Ok(())
     }
 
@@ -253,6 +265,13 @@ impl Run<'_> {
                     return Ok(());
                 }
                 let metadata = rows::metadata(frame.header.metadata(), row);
+                let pasted = self
+                    .paste
+                    .as_ref()
+                    .map(|paste| paste.apply((height, width), pixels));
+                let pasted = pasted.transpose()?;
+                let pixels = pasted.as_ref().map_or(pixels, |picture| picture.pixels());
+                let (height, width) = self.paste.as_ref().map_or((height, width), Paste::size);
                 let text = if self.args.no_metadata {
                     Vec::new()
                 } else {

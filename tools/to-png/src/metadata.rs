@@ -13,7 +13,7 @@ const ALL: &str = "sdxl-turbo";
 /// Pictures are handed on: of a checkpoint on this machine's disk they tell the name, not the folder it lies in.
 pub(crate) fn text(metadata: &Metadata, width: u32, height: u32) -> Vec<(&'static str, String)> {
     let mut metadata = metadata.clone();
-    for key in [keys::MODEL, keys::VAE] {
+    for key in [keys::MODEL, keys::VAE, keys::IMAGE, keys::MASK] {
         if let Some(value) = metadata.get_mut(key) {
             let path = Path::new(&*value);
             if let (true, Some(name)) = (path.is_absolute(), path.file_name()) {

@@ -87,6 +87,24 @@ pub struct DiagonalGaussianDistribution {
 }
 
 impl DiagonalGaussianDistribution {
+    /// Mean and logarithms of the variances in UNet scale: with `noise`, `mean + exp(logvar / 2) noise` are the latents
+    /// of [`DiagonalGaussianDistribution::sample`].
+    pub fn in_unet_scale(self) -> (Vec<f32>, Vec<f32>) {
+        let Self {
+            mut mean,
+            mut logvar,
+            scaling_factor,
+            shift_factor,
+        } = self;
+        for value in &mut mean {
+            *value = (*value - shift_factor) * scaling_factor;
+        }
+        for value in &mut logvar {
+            *value += 2. * scaling_factor.ln();
+        }
+        (mean, logvar)
+    }
+
     /// Latents in UNet scale: mean + standard deviation * `noise`, shifted and scaled. `noise` is standard normal,
     /// as many values as the mean has.
     ///

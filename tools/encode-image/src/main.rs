@@ -1,0 +1,9 @@
+//! Pictures in, latents out, or a picture's encoding joined to text embeddings.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    turbo_cli::main(encode_image::run)
+}
