@@ -15,7 +15,7 @@ if [ -z "$picture" ]; then
   picture=$play/picture.png
   encode-text "a red apple" | denoise --seed 0 | decode-latents | to-png -o "$picture"
 fi
-encode-text "${2:-a tennis ball}" | encode-image --join - "$picture" > "$play/joined"
+encode-text "${2:-a pear}" | encode-image --join - "$picture" > "$play/joined"
 {
   encode-image "$picture"
   for strength in 0.25 0.5 0.75 1; do
