@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use support::{assert_fails, frame, frames, latents, model, read, run, stderr, tool};
 use turbo_wire::{FrameReader, Kind, Limits};
