@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::stdio::{self, Patient};
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, stdio};
 
 /// `[FILE]...`: what to read, each a stream; without any, stdin.
 #[derive(Args, Clone, Debug, Default)]
@@ -75,7 +74,7 @@ impl Source {
     pub fn open_text(&self) -> Result<Input> {
         let file = match self {
             Self::Stdin => stdio::stdin().context("stdin")?,
-            Self::File(path) => Patient::new(File::open(path).in_file(&**path)?),
+            Self::File(path) => File::open(path).in_file(path.as_path())?,
         };
         Ok(Input {
             path: self.path().map(Path::to_path_buf),
@@ -88,7 +87,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Input {
     path: Option<PathBuf>,
-    reader: BufReader<Patient>,
+    reader: BufReader<File>,
 }
 
 impl Input {
@@ -98,7 +97,7 @@ impl Input {
     }
 
     pub(crate) fn file(&self) -> &File {
-        self.reader.get_ref().file()
+        self.reader.get_ref()
     }
 }
 

@@ -8,15 +8,16 @@ use crate::memory::with_scratch;
 use crate::product::{After, Product, segments, store};
 use crate::step::MOST;
 use crate::value::{Layout, Numbers, PanelMut, Panels, Planes, QuantaBuffer};
-use crate::weight::Matrix;
+use crate::weight::{LowRank, Matrix, Weights};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
 /// still fit the second-level cache beside a panel.
 const BLOCK: usize = 640;
 
 /// The left operand of a product, where it lies.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Left<'a> {
     data: &'a [u32],
     quanta: Option<&'a QuantaBuffer>,
@@ -60,8 +61,23 @@ impl<'a> From<&'a Planes> for Left<'a> {
     }
 }
 
-impl Left<'_> {
-    fn product<'a>(&'a self, ctx: &'a Context, weights: Matrix<'a>, parts: usize) -> Product<'a> {
+impl<'a> Left<'a> {
+    /// What a matrix reads of planes: float32 as it is, or an operand that `room` then holds.
+    pub(crate) fn of(
+        ctx: &Context,
+        planes: &'a Planes,
+        compute: Compute,
+        room: &'a mut Option<Panels>,
+    ) -> Self {
+        if compute == Compute::F32 && planes.positions > 1 {
+            planes.into()
+        } else {
+            Self::from(&*room.insert(Panels::pack(ctx, planes, compute)))
+        }
+    }
+
+    fn product(&self, ctx: &'a Context, weights: Matrix<'a>, parts: usize) -> Product<'a> {
+        assert_eq!(self.channels, weights.cols, "inputs of a linear layer");
         Product {
             ctx,
             compute: self.compute,
@@ -75,6 +91,7 @@ impl Left<'_> {
             weights,
             parts,
             block: BLOCK,
+            more: &[],
         }
     }
 
@@ -95,30 +112,52 @@ impl Left<'_> {
         out
     }
 
-    fn check(&self, w: Matrix<'_>, bias: Option<&[f32]>) {
-        assert_eq!(self.channels, w.cols, "inputs of a linear layer");
-        assert!(
-            bias.is_none_or(|b| b.len() == w.rows),
-            "bias of a linear layer"
-        );
+    /// Runs a product, and those of what is added to its weights, which are of floats. `sink` as [`Product::run`]'s.
+    fn run(
+        &self,
+        ctx: &Context,
+        weights: Weights<'_>,
+        parts: usize,
+        sink: impl Fn(Range<usize>, usize, &[f32]) + Sync,
+    ) {
+        let lowered: Vec<_> = weights
+            .low_rank
+            .iter()
+            .map(|low| lower(ctx, self, low))
+            .collect();
+        let pairs = lowered.iter().zip(weights.low_rank);
+        let more: Vec<_> = pairs
+            .map(|(x, low)| Left::from(x).product(ctx, low.up, parts))
+            .collect();
+        let product = Product {
+            more: &more,
+            ..self.product(ctx, weights.matrix, parts)
+        };
+        product.run(sink);
     }
+}
+
+/// `scale * down x`, which `up` reads.
+fn lower(ctx: &Context, x: &Left<'_>, low: &LowRank<'_>) -> Panels {
+    let mut lowered = linear(ctx, *x, low.down, After::default());
+    lowered.scale(low.scale);
+    Panels::pack(ctx, &lowered, x.compute)
 }
 
 /// A linear layer: `activation(W x + bias + residual)`.
 ///
 /// # Panics
 /// If the shapes do not agree, here and below.
-pub fn linear<'a>(
+pub fn linear<'a, 'w>(
     ctx: &Context,
     x: impl Into<Left<'a>>,
-    w: Matrix<'_>,
+    w: impl Into<Weights<'w>>,
     after: After<'_>,
 ) -> Planes {
-    let x = &x.into();
-    x.check(w, after.bias);
-    let mut output = after.output(ctx, w.rows, x.positions);
+    let (x, w) = (x.into(), w.into());
+    let mut output = after.output(ctx, w.matrix.rows, x.positions);
     let target = output.target();
-    x.product(ctx, w, 1).run(|rows, panel, sums| {
+    x.run(ctx, w, 1, |rows, panel, sums| {
         let runs = segments(panel, x.positions, None);
         store(ctx.isa, sums, rows.len(), rows.start, &runs, target);
     });
@@ -126,19 +165,19 @@ pub fn linear<'a>(
 }
 
 /// `activation(W x + b)` as the operand of the next layer, for products of type `compute`.
-pub fn linear_panels<'a>(
+pub fn linear_panels<'a, 'w>(
     ctx: &Context,
     x: impl Into<Left<'a>>,
-    w: Matrix<'_>,
+    w: impl Into<Weights<'w>>,
     bias: Option<&[f32]>,
     activation: Activation,
     compute: Compute,
 ) -> Panels {
-    let x = &x.into();
-    x.check(w, bias);
-    let mut out = x.operand(ctx, w.rows, compute);
+    let (x, w) = (x.into(), w.into());
+    check_bias(w, bias);
+    let mut out = x.operand(ctx, w.matrix.rows, compute);
     let panels = out.disjoint();
-    x.product(ctx, w, 1).run(|rows, panel, sums| {
+    x.run(ctx, w, 1, |rows, panel, sums| {
         let bias = bias.map(|b| &b[rows.clone()]);
         // SAFETY: rows of a task are whole tiles, so they are whole steps, and whole groups of steps where the layout has
         // groups; no other thread writes these rows of this panel.
@@ -148,21 +187,21 @@ pub fn linear_panels<'a>(
     converted(ctx, out, compute)
 }
 
-/// GEGLU: with `(value, gate)` the halves of `W x + b`, `value * gelu(gate)`, as the operand of the next layer, for products of type
-/// `compute`.
-pub fn linear_geglu<'a>(
+/// GEGLU: with `(value, gate)` the halves of `W x + b`, `value * gelu(gate)`, as the operand of the next layer, for
+/// products of type `compute`.
+pub fn linear_geglu<'a, 'w>(
     ctx: &Context,
     x: impl Into<Left<'a>>,
-    w: Matrix<'_>,
+    w: impl Into<Weights<'w>>,
     bias: Option<&[f32]>,
     compute: Compute,
 ) -> Panels {
-    let x = &x.into();
-    x.check(w, bias);
-    let half = w.rows / 2;
+    let (x, w) = (x.into(), w.into());
+    check_bias(w, bias);
+    let half = w.matrix.rows / 2;
     let mut out = x.operand(ctx, half, compute);
     let panels = out.disjoint();
-    x.product(ctx, w, 2).run(|rows, panel, sums| {
+    x.run(ctx, w, 2, |rows, panel, sums| {
         let bias = bias.map(|b| (&b[rows.clone()], &b[half + rows.start..][..rows.len()]));
         // SAFETY: as in `linear_panels`.
         let out = unsafe { panels.channels(panel, rows) };
@@ -177,6 +216,11 @@ fn converted(ctx: &Context, panels: Panels, compute: Compute) -> Panels {
     } else {
         panels.convert(ctx, compute)
     }
+}
+
+fn check_bias(w: Weights<'_>, bias: Option<&[f32]>) {
+    let fits = bias.is_none_or(|b| b.len() == w.matrix.rows);
+    assert!(fits, "bias of a linear layer");
 }
 
 per_isa! {
@@ -248,23 +292,36 @@ fn dot(isa, a: &[f32], b: &[f32]) -> f32 {
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn linear_vector(
+pub fn linear_vector<'w>(
     ctx: &Context,
     x: &[f32],
-    w: Matrix<'_>,
+    w: impl Into<Weights<'w>>,
     bias: Option<&[f32]>,
     activation: Activation,
 ) -> Planes {
-    assert_eq!(x.len(), w.cols, "inputs of a linear layer");
-    let mut out = Planes::take(ctx, w.rows, 1);
+    let Weights { matrix, low_rank } = w.into();
+    assert_eq!(x.len(), matrix.cols, "inputs of a linear layer");
+    let lower = |low: &LowRank<'_>| {
+        let mut lowered = linear_vector(ctx, x, low.down, None, Activation::Identity);
+        lowered.scale(low.scale);
+        lowered
+    };
+    let lowered: Vec<_> = low_rank.iter().map(lower).collect();
+    let mut out = Planes::take(ctx, matrix.rows, 1);
     let chunks = out.data_mut().par_chunks_mut(64);
     chunks.enumerate().for_each(|(i, chunk)| {
         with_scratch(|[room, ..]| {
-            let row = room.f32(w.cols);
             for (j, o) in chunk.iter_mut().enumerate() {
                 let r = i * 64 + j;
-                w.widen(ctx.isa, r, 0..w.cols, row);
-                *o = dot(ctx.isa, x, row) + bias.map_or(0.0, |b| b[r]);
+                let mut product = |x: &[f32], w: Matrix<'_>| {
+                    let row = room.f32(w.cols);
+                    w.widen(ctx.isa, r, 0..w.cols, row);
+                    dot(ctx.isa, x, row)
+                };
+                *o = product(x, matrix) + bias.map_or(0.0, |b| b[r]);
+                for (x, low) in lowered.iter().zip(low_rank) {
+                    *o += product(x.data(), low.up);
+                }
             }
         });
         activate(ctx.isa, chunk, activation);

@@ -179,6 +179,36 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// What is added to a matrix: `scale * up x down`, of a rank far below its sides. A layer multiplies by `down`, then by
+/// `up`, so that the matrix stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct LowRank<'a> {
+    /// `[rank, cols]`.
+    pub down: Matrix<'a>,
+    /// `[rows, rank]`.
+    pub up: Matrix<'a>,
+    /// Any number.
+    pub scale: f32,
+}
+
+/// The weights of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// Where the file has it.
+    pub matrix: Matrix<'a>,
+    /// What is added to it.
+    pub low_rank: &'a [LowRank<'a>],
+}
+
+impl<'a> From<Matrix<'a>> for Weights<'a> {
+    fn from(matrix: Matrix<'a>) -> Self {
+        Self {
+            matrix,
+            low_rank: &[],
+        }
+    }
+}
+
 #[inline(always)]
 fn widen_f16(h: u16) -> f32 {
     let h = u32::from(h);

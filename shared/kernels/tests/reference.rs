@@ -2,8 +2,8 @@
 
 use half::{bf16, f16};
 use turbo_kernels::{
-    Activation, After, Compute, Context, Float, GroupNorm, Isa, KeysValues, Matrix, Panels, Planes,
-    Source, Window, arch, reference,
+    Activation, After, Compute, Context, Float, GroupNorm, Isa, KeysValues, LowRank, Matrix,
+    Panels, Planes, Source, Weights, Window, arch, reference,
 };
 
 struct Random(u64);
@@ -452,6 +452,161 @@ fn norms() {
         }
     }
 }
+
+/// A layer whose weights have low-rank matrices added gives what one with the summed weights gives.
+#[test]
+fn low_rank_matrices_are_added() {
+    let mut r = Random(8);
+    for (ctx, compute) in paths() {
+        for (tokens, inputs, outputs, ranks) in [
+            (1, 40, 24, vec![4]),
+            (5, 33, 70, vec![1, 7]),
+            (200, 96, 128, vec![64]),
+            (77, 1300, 34, vec![16, 3]),
+        ] {
+            let what = format!(
+                "{} {compute:?} {tokens} tokens {inputs}->{outputs}, ranks {ranks:?}",
+                ctx.isa.name()
+            );
+            let (x, w, b) = (
+                r.exact(tokens * inputs),
+                r.exact(outputs * inputs),
+                r.any(outputs),
+            );
+            let parts: Vec<_> = ranks
+                .iter()
+                .map(|&n| {
+                    let (down, up) = (r.exact(n * inputs), r.exact(outputs * n));
+                    (
+                        n,
+                        bytes(&down, Float::F16),
+                        bytes(&up, Float::F32),
+                        down,
+                        up,
+                    )
+                })
+                .collect();
+            let mut sum = w.clone();
+            for (n, _, _, down, up) in &parts {
+                for (i, w) in sum.iter_mut().enumerate() {
+                    let (o, c) = (i / inputs, i % inputs);
+                    let added: f32 = (0..*n).map(|k| up[o * n + k] * down[k * inputs + c]).sum();
+                    *w -= 0.5 * added;
+                }
+            }
+            let low_rank: Vec<_> = parts
+                .iter()
+                .map(|(n, down, up, ..)| LowRank {
+                    down: Matrix::new(down, Float::F16, *n, inputs),
+                    up: Matrix::new(up, Float::F32, outputs, *n),
+                    scale: -0.5,
+                })
+                .collect();
+            let file = bytes(&w, Float::F16);
+            let weights = Weights {
+                matrix: Matrix::new(&file, Float::F16, outputs, inputs),
+                low_rank: &low_rank,
+            };
+            // What lies between the two matrices is rounded to the type of products.
+            let limit = rounded(compute).max(4e-6);
+            let plain = reference::linear(&x, &sum, Some(&b), inputs);
+            let planes = Planes::from_tokens(&ctx, &x, tokens, inputs);
+            let panels = Panels::pack(&ctx, &planes, compute);
+            let ours = turbo_kernels::linear(&ctx, &panels, weights, After::bias(Some(&b)));
+            close(&ours.to_tokens(), &plain, limit, &what);
+            let ours = turbo_kernels::linear_panels(
+                &ctx,
+                &panels,
+                weights,
+                Some(&b),
+                Activation::Identity,
+                compute,
+            );
+            close(
+                &unpack(&ctx, &ours),
+                &plain,
+                2.0 * limit,
+                &format!("{what}, panels"),
+            );
+            let gated: Vec<f64> = plain
+                .chunks_exact(outputs)
+                .flat_map(|row| {
+                    let (value, gate) = row.split_at(outputs / 2);
+                    let gate = gate
+                        .iter()
+                        .map(|g| reference::activation(*g, Activation::Gelu));
+                    value
+                        .iter()
+                        .zip(gate)
+                        .map(|(v, g)| v * g)
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            let ours = turbo_kernels::linear_geglu(&ctx, &panels, weights, Some(&b), compute);
+            close(
+                &unpack(&ctx, &ours),
+                &gated,
+                4.0 * limit,
+                &format!("{what}, geglu"),
+            );
+            let ours = turbo_kernels::linear_vector(
+                &ctx,
+                &x[..inputs],
+                weights,
+                Some(&b),
+                Activation::Identity,
+            );
+            close(
+                &ours.to_tokens(),
+                &plain[..outputs],
+                4e-6,
+                &format!("{what}, vector"),
+            );
+        }
+        for (window, rank) in [(Window::same(3), 4), (Window::same(1), 6), (HALF, 5)] {
+            let what = format!("{} {compute:?} {window:?}", ctx.isa.name());
+            let (c, n, [h, w]) = (40, 36, [9, 14]);
+            let inputs = c * window.kernel * window.kernel;
+            let (x, matrix) = (r.exact(c * h * w), r.exact(n * inputs));
+            let (down, up) = (r.exact(rank * inputs), r.exact(n * rank));
+            let mut sum = matrix.clone();
+            for (i, w) in sum.iter_mut().enumerate() {
+                let (o, c) = (i / inputs, i % inputs);
+                let added: f32 = (0..rank)
+                    .map(|k| up[o * rank + k] * down[k * inputs + c])
+                    .sum();
+                *w += 0.25 * added;
+            }
+            let [matrix, down, up] = [matrix, down, up].map(|m| bytes(&m, Float::F32));
+            let low_rank = [LowRank {
+                down: Matrix::new(&down, Float::F32, rank, inputs),
+                up: Matrix::new(&up, Float::F32, n, rank),
+                scale: 0.25,
+            }];
+            let weights = Weights {
+                matrix: Matrix::new(&matrix, Float::F32, n, inputs),
+                low_rank: &low_rank,
+            };
+            let planes = Planes::from_channels(&ctx, &x, c, h * w);
+            let (source, after) = (Source::plain(&planes, [h, w]), After::default());
+            let ours = turbo_kernels::conv2d(&ctx, &source, weights, window, after, compute);
+            let expected = reference::conv2d(&x, [c, h, w], &sum, None, window);
+            close(
+                &ours.to_channels(),
+                &expected,
+                rounded(compute).max(4e-6),
+                &what,
+            );
+        }
+    }
+}
+
+/// Stride 2, with zeros on all sides.
+const HALF: Window = Window {
+    kernel: 3,
+    stride: 2,
+    padding: [1; 4],
+};
 
 #[test]
 fn attention() {

@@ -61,7 +61,7 @@ impl Check {
 
     fn text(&mut self) -> Result<()> {
         let opened = Instant::now();
-        let encoders = open_text_encoders(&self.device, self.dtype, &self.model)?;
+        let encoders = open_text_encoders(&self.device, self.dtype, &self.model, &[])?;
         println!("text: opened in {:.3} s", opened.elapsed().as_secs_f64());
         for i in 0..self.count("text") {
             let case = &self.cases["text"][i];
@@ -86,7 +86,7 @@ impl Check {
 
     fn unet(&mut self) -> Result<()> {
         let opened = Instant::now();
-        let unet = open_unet(&self.device, self.dtype, &self.model)?;
+        let unet = open_unet(&self.device, self.dtype, &self.model, &[])?;
         println!("unet: opened in {:.3} s", opened.elapsed().as_secs_f64());
         for i in 0..self.count("unet") {
             let key = |name: &str| format!("unet/{i}/{name}");

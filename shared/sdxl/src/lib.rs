@@ -9,10 +9,10 @@
 //! use turbo_sdxl::{AddedConditions, DType, Device, image_processor};
 //!
 //! let device = Device::Cpu;
-//! let text = turbo_sdxl::open_text_encoders(&device, DType::Auto, &model)?;
+//! let text = turbo_sdxl::open_text_encoders(&device, DType::Auto, &model, &[])?;
 //! let prompt = text.encode(&ids_1, &ids_2, 0)?;
 //!
-//! let unet = turbo_sdxl::open_unet(&device, DType::Auto, &model)?;
+//! let unet = turbo_sdxl::open_unet(&device, DType::Auto, &model, &[])?;
 //! let conditioned = unet.condition(&AddedConditions {
 //!     prompt_embeds: &prompt.prompt_embeds,
 //!     tokens: prompt.tokens,

@@ -15,7 +15,7 @@ use crate::vae::{
 };
 use crate::{ConfigFile, DType, Device, Result};
 use std::sync::Arc;
-use turbo_weights::{Autoencoder, Model, Part, VaeClass, Weights};
+use turbo_weights::{Autoencoder, Lora, Model, Part, VaeClass, Weights};
 
 /// Evaluates `$body` with `$b` a backend for `$device`; `$body` is compiled once for each type of backend.
 macro_rules! with_backend {
@@ -33,14 +33,16 @@ macro_rules! with_backend {
     };
 }
 
-/// Opens both text encoders of a checkpoint.
+/// Opens both text encoders of a checkpoint, with what these LoRAs, times their scales, add to them.
 ///
 /// # Errors
-/// A missing file, a configuration that is not supported, a missing or left-over weight, no such device.
+/// A missing file, a configuration that is not supported, a missing or left-over weight, a LoRA for another network, no
+/// such device.
 pub fn open_text_encoders(
     device: &Device,
     dtype: DType,
     model: &Model,
+    loras: &[(&Lora, f32)],
 ) -> Result<Box<dyn TextEncoders>> {
     let config = |part| {
         let (path, json) = (model.config_path(part), model.config(part)?);
@@ -51,21 +53,30 @@ pub fn open_text_encoders(
     let weights_2 = model.weights(Part::TextEncoder2)?;
     with_backend!(device, dtype, b => Ok(Box::new(EncoderPair::new(
         b.clone(),
-        load(b, &weights_1, |l| CLIPTextModel::load(l, config_1))?,
-        load(b, &weights_2, |l| CLIPTextModelWithProjection::load(l, config_2))?,
+        load_adapted(b, &weights_1, (Part::TextEncoder, loras), |l| CLIPTextModel::load(l, config_1))?,
+        load_adapted(b, &weights_2, (Part::TextEncoder2, loras), |l| {
+            CLIPTextModelWithProjection::load(l, config_2)
+        })?,
     ))))
 }
 
-/// Opens the denoising network of a checkpoint.
+/// Opens the denoising network of a checkpoint, with what these LoRAs, times their scales, add to it.
 ///
 /// # Errors
 /// As [`open_text_encoders`].
-pub fn open_unet(device: &Device, dtype: DType, model: &Model) -> Result<Box<dyn UNet>> {
+pub fn open_unet(
+    device: &Device,
+    dtype: DType,
+    model: &Model,
+    loras: &[(&Lora, f32)],
+) -> Result<Box<dyn UNet>> {
     let (path, json) = (model.config_path(Part::Unet), model.config(Part::Unet)?);
     let config = UNet2DConditionConfig::from_json(&ConfigFile::new(&path, &json)?)?;
     let weights = model.weights(Part::Unet)?;
     with_backend!(device, dtype, b => {
-        let unet = load(b, &weights, |l| UNet2DConditionModel::load(l, config))?;
+        let unet = load_adapted(b, &weights, (Part::Unet, loras), |l| {
+            UNet2DConditionModel::load(l, config)
+        })?;
         Ok(Box::new(Arc::new(unet)))
     })
 }
@@ -144,6 +155,22 @@ fn vae_dtype(device: Device, dtype: DType, config: &VaeConfig) -> Result<DType> 
         (DType::F16 | DType::Auto, _) if config.force_upcast() => DType::F32,
         (dtype, _) => dtype,
     })
+}
+
+/// As [`load`], of a part with LoRAs; checks that no layer of theirs is left over either.
+fn load_adapted<B: Backend, N>(
+    backend: &B,
+    weights: &Weights,
+    (part, loras): (Part, &[(&Lora, f32)]),
+    layers: impl FnOnce(&Loader<'_, B>) -> Result<N>,
+) -> Result<N> {
+    let network = load(backend, weights, |l| {
+        layers(&l.clone().with_loras(part, loras))
+    })?;
+    for (lora, _) in loras {
+        lora.finish(part)?;
+    }
+    Ok(network)
 }
 
 /// Loads a network, checks that no weight is left over, and has those that are used in place read ahead.

@@ -37,8 +37,8 @@ fn no_layer_allocates_in_steady_state() {
     for dtype in [DType::F32, DType::BF16] {
         let device = &Device::Cpu;
         let name = device.describe(dtype).unwrap();
-        let text = open_text_encoders(device, dtype, &model).unwrap();
-        let unet = open_unet(device, dtype, &model).unwrap();
+        let text = open_text_encoders(device, dtype, &model, &[]).unwrap();
+        let unet = open_unet(device, dtype, &model, &[]).unwrap();
         let vae = open_vae_decoder(device, dtype, &model.vae().unwrap()).unwrap();
         let ids = [49406, 49407];
         let prompt = text.encode(&ids, &ids, 0).unwrap();

@@ -3,6 +3,8 @@
 //!
 //! Each device is a line at the end.
 
+#[path = "golden/adapters.rs"]
+mod adapters;
 #[path = "golden/cases.rs"]
 mod cases;
 #[path = "golden/trained.rs"]
@@ -12,7 +14,7 @@ mod trained;
 macro_rules! golden_tests {
     ($name:ident, $device:expr, $limit:literal) => {
         mod $name {
-            use super::{cases, trained};
+            use super::{adapters, cases, trained};
             use turbo_sdxl::{DType::F32, Device};
 
             #[test]
@@ -43,6 +45,11 @@ macro_rules! golden_tests {
             #[test]
             fn taesdxl_decodes_and_encodes_as_diffusers_does() {
                 trained::taesdxl($device);
+            }
+
+            #[test]
+            fn loras_change_what_they_change_in_diffusers() {
+                adapters::loras($device);
             }
 
             #[test]

@@ -26,7 +26,7 @@ fn expect<T>(result: Result<T>, parts: &[&str]) {
 
 #[test]
 fn tokens_out_of_range() {
-    let text = open_text_encoders(&CPU, DType::F32, &model()).unwrap();
+    let text = open_text_encoders(&CPU, DType::F32, &model(), &[]).unwrap();
     let ids = [49406, 320, 49407];
     assert!(text.encode(&ids, &ids, 0).is_ok());
     expect(
@@ -63,7 +63,7 @@ fn tokens_out_of_range() {
 
 #[test]
 fn tensors_of_the_wrong_size() {
-    let unet = open_unet(&CPU, DType::F32, &model()).unwrap();
+    let unet = open_unet(&CPU, DType::F32, &model(), &[]).unwrap();
     let right = AddedConditions {
         prompt_embeds: &[0.5; 160],
         tokens: 1,
@@ -231,9 +231,9 @@ fn a_config_of_another_checkpoint() {
         config[key] = value;
         std::fs::write(&file, config.to_string()).unwrap();
         let error = match part {
-            "unet" => open_unet(&CPU, DType::F32, &model).err(),
+            "unet" => open_unet(&CPU, DType::F32, &model, &[]).err(),
             "vae" => open_vae_decoder(&CPU, DType::F32, &model.vae().unwrap()).err(),
-            _ => open_text_encoders(&CPU, DType::F32, &model).err(),
+            _ => open_text_encoders(&CPU, DType::F32, &model, &[]).err(),
         };
         let message = error.expect("a config that does not fit").to_string();
         assert!(
@@ -247,15 +247,15 @@ fn a_config_of_another_checkpoint() {
 #[test]
 fn devices_this_build_lacks() {
     if cfg!(not(feature = "cuda")) {
-        let cuda = open_unet(&Device::Cuda(0), DType::F32, &model());
+        let cuda = open_unet(&Device::Cuda(0), DType::F32, &model(), &[]);
         expect(cuda, &["--device cuda", "--features cuda"]);
     }
     if cfg!(not(feature = "metal")) {
-        let metal = open_unet(&Device::Metal, DType::Auto, &model());
+        let metal = open_unet(&Device::Metal, DType::Auto, &model(), &[]);
         expect(metal, &["--device metal", "--features metal"]);
     }
     expect(
-        open_unet(&CPU, DType::BF16, &model()),
+        open_unet(&CPU, DType::BF16, &model(), &[]),
         &["bf16", "--dtype f32"],
     );
 }

@@ -1,7 +1,5 @@
 //! A frame's header: its kind, its tensors and its metadata.
 
-use std::collections::BTreeSet;
-
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
@@ -90,12 +88,11 @@ impl Header {
     /// [`Error::Overflow`].
     pub fn new(kind: Kind, mut tensors: Vec<TensorSpec>, mut metadata: Metadata) -> Result<Self> {
         tensors.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
-        let mut names = BTreeSet::new();
-        for tensor in &tensors {
+        for (index, tensor) in tensors.iter().enumerate() {
             if tensor.name == METADATA {
                 return Err(Error::ReservedName);
             }
-            if !names.insert(tensor.name.as_str()) {
+            if tensors[..index].iter().any(|t| t.name == tensor.name) {
                 return Err(Error::DuplicateTensor {
                     name: clip(&tensor.name),
                 });

@@ -124,7 +124,8 @@ impl<'a> Encoder<'a> {
         }
         let start = Instant::now();
         let model = &self.model;
-        let mut encoders = open_text_encoders(&self.networks.device, self.networks.dtype, model)?;
+        let mut encoders =
+            open_text_encoders(&self.networks.device, self.networks.dtype, model, &[])?;
         let tokenizer = |n| -> Result<ClipTokenizer> {
             let files = model.tokenizer(n)?;
             ClipTokenizer::new(&files, encoders.max_tokens())
@@ -133,7 +134,7 @@ impl<'a> Encoder<'a> {
         let mut tokenizers = [tokenizer(1)?, tokenizer(2)?];
         self.adapters.add_tokens(&mut tokenizers, &mut *encoders)?;
         if let Some((_, keys)) = &self.cache {
-            keys.check()?;
+            keys.check(model)?;
         }
         self.open.get_or_init(|| Open {
             tokenizers,
@@ -199,7 +200,7 @@ impl<'a> Encoder<'a> {
             cut_off: tokenized.cut_off,
         };
         if let Some((cache, keys)) = &self.cache {
-            cache.put(keys, &text, &embeddings)?;
+            cache.put(&keys.of(&text), &embeddings);
         }
         let embeddings = Rc::new(embeddings);
         self.remember(text, &embeddings);
@@ -280,13 +281,8 @@ impl<'a> Encoder<'a> {
     fn warn(&self, text: &Text, cut_off: CutOff, tokens: usize, what: &str) {
         for rest in text.ends(cut_off) {
             let room = tokens.saturating_sub(2);
-            let shown: String = rest.chars().take(SHOWN).collect();
-            let more = match rest.len() - shown.len() {
-                0 => String::new(),
-                bytes => format!(" and {bytes} bytes more"),
-            };
             self.console.warn(format_args!(
-                "{what}: only the first {room} tokens count without --weighted blend (or scale); cut off: {shown:?}{more}"
+                "{what}: only the first {room} tokens count without --weighted blend (or scale); cut off: {rest:?}"
             ));
         }
         if text.has_idle_brackets() {
@@ -296,9 +292,6 @@ impl<'a> Encoder<'a> {
         }
     }
 }
-
-/// Characters that a warning shows of what is cut off.
-const SHOWN: usize = 100;
 
 /// How many texts an encoder remembers: a prompt of SDXL and its negative take 630 KB each.
 const KEPT: usize = 4;

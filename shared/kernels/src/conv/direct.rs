@@ -1,4 +1,4 @@
-//! 3x3 convolutions of stride 1, by products straight from the padded map.
+//! 3x3 convolutions, by products straight from the padded map.
 
 use crate::context::Context;
 use crate::product::{After, Product, segments, store};
@@ -10,12 +10,12 @@ const TAPS: usize = 9;
 /// Steps widened at a time, whole windows; see the linear layers' for why so many.
 const BLOCK: usize = 64 * TAPS;
 
-/// 3x3 convolution of stride 1 with a rim of one.
+/// 3x3 convolution.
 ///
 /// # Panics
 /// If the shapes do not agree.
 pub(super) fn conv3x3(ctx: &Context, x: &Padded, w: Matrix<'_>, after: After<'_>) -> Planes {
-    let pixels = x.height * x.width;
+    let pixels = x.pixels;
     let mut output = after.output(ctx, w.rows, pixels);
     let target = output.target();
     let taps: [usize; TAPS] = x.taps();
@@ -32,6 +32,7 @@ pub(super) fn conv3x3(ctx: &Context, x: &Padded, w: Matrix<'_>, after: After<'_>
         weights: w,
         parts: 1,
         block: BLOCK,
+        more: &[],
     };
     product.run(|rows, panel, sums| {
         let runs = segments(panel, pixels, x.gaps());

@@ -27,6 +27,7 @@ mod plan;
 mod store;
 mod task;
 
+use crate::arch::Compute;
 pub use after::After;
 pub(crate) use offsets::offsets;
 pub(crate) use operands::Product;
@@ -42,9 +43,20 @@ impl Product<'_> {
     /// # Panics
     /// If the operand is too short.
     pub(crate) fn run(&self, sink: impl Fn(Range<usize>, usize, &[f32]) + Sync) {
-        assert!(self.fits(), "operand too short");
+        let fits = |product: &Product<'_>| {
+            let shape = (self.rows(), self.parts, self.positions);
+            product.fits() && (product.rows(), product.parts, product.positions) == shape
+        };
+        assert!(fits(self), "operand too short");
+        // Sums of int8 have their scales applied at the end, which others lack.
+        let float = self.more.is_empty() || self.compute != Compute::Int8;
+        assert!(
+            float && self.more.iter().all(fits),
+            "operand of what is added"
+        );
         let kernels = self.kernels();
         let offsets = self.offsets(&kernels);
+        let more: Vec<_> = self.more.iter().map(|p| (p, p.offsets(&kernels))).collect();
         let tasks = Tasks::new(self.rows(), self.parts, self.panels(), &kernels);
         let plan = |task| Plan::new(self, &kernels, offsets.as_u32(), tasks.get(task));
         (0..tasks.count())
@@ -52,7 +64,11 @@ impl Product<'_> {
             .with_max_len(1)
             .for_each(|task| {
                 let next = (task + 1 < tasks.count()).then(|| plan(task + 1));
-                self.task(&plan(task), next.as_ref(), &sink);
+                let more = more.iter().map(|(product, offsets)| {
+                    let plan = Plan::new(product, &kernels, offsets.as_u32(), tasks.get(task));
+                    (*product, plan.added())
+                });
+                self.task(&plan(task), next.as_ref(), more, &sink);
             });
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Product<'a> {
     pub parts: usize,
     /// Steps widened at a time at most.
     pub block: usize,
+    /// Products whose sums are added to these: by other weights, of other numbers of the same positions, to the same rows.
+    pub more: &'a [Product<'a>],
 }
 
 impl Product<'_> {

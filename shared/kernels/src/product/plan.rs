@@ -88,6 +88,8 @@ pub(super) struct Plan<'a> {
     pub(super) stride: usize,
     /// Whether tiles widen the rows of the next unit.
     pub(super) widens: bool,
+    /// Whether sums are there already.
+    pub(super) adds: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -112,10 +114,16 @@ impl<'a> Plan<'a> {
             unit_steps,
             stride: (unit_steps.div_ceil(LANES) | 1) * LANES,
             widens: kernels.widens && taps == 1 && product.weights.is_f16(),
+            adds: false,
             end: product.rows(),
             rows,
             panels,
         }
+    }
+
+    /// The same, with products added to the sums that are there.
+    pub(super) fn added(self) -> Self {
+        Self { adds: true, ..self }
     }
 
     /// Units below each other.

@@ -4,7 +4,7 @@ use super::operands::Product;
 use super::plan::{Plan, Unit};
 use crate::arch::{Aside, Compute, Fetch, Kernels, LANES, PANEL, Positions, Tile, interleave};
 use crate::isa::per_isa;
-use crate::memory::{Near, prefetch, with_scratch};
+use crate::memory::{Near, Scratch, prefetch, with_scratch};
 use crate::value::{Quanta, panel_range};
 use std::ops::Range;
 
@@ -21,36 +21,20 @@ enum Meanwhile<'a> {
 }
 
 impl Product<'_> {
-    /// Does a task; `next` is the one that this thread will most likely do after it.
-    pub(super) fn task(
+    /// Does a task; `next` is the one that this thread will most likely do after it, `more` what is added to its sums.
+    pub(super) fn task<'p>(
         &self,
         plan: &Plan<'_>,
         next: Option<&Plan<'_>>,
+        more: impl Iterator<Item = (&'p Product<'p>, Plan<'p>)>,
         sink: &impl Fn(Range<usize>, usize, &[f32]),
     ) {
         plan.kernels.prepare_thread();
         with_scratch(|[now, later, sums, room]| {
-            let len = plan.unit_rows * plan.stride;
-            let mut now = now.u32(len);
-            let mut later = later.u32(if plan.widens { len } else { 0 });
             let sums = sums.f32(plan.panels.len() * plan.height * PANEL);
-            let room = room.u32(plan.unit_steps);
-            let units = plan.units();
-            for i in 0..units {
-                let unit = plan.unit(i);
-                if plan.widens && i > 0 {
-                    std::mem::swap(&mut now, &mut later);
-                } else {
-                    self.widen(plan, &unit, now, room);
-                }
-                let meanwhile = if i + 1 == units {
-                    next.map_or(Meanwhile::Nothing, |next| Meanwhile::Fetch(next.unit(0)))
-                } else if plan.widens {
-                    Meanwhile::Widen(plan.unit(i + 1), later)
-                } else {
-                    Meanwhile::Fetch(plan.unit(i + 1))
-                };
-                self.multiply(plan, &unit, now, meanwhile, sums);
+            self.units(plan, next, [now, later, room], sums);
+            for (product, plan) in more {
+                product.units(&plan, None, [now, later, room], sums);
             }
             for (sums, panel) in sums
                 .chunks_exact_mut(plan.height * PANEL)
@@ -60,6 +44,37 @@ impl Product<'_> {
                 sink(plan.used(plan.rows.clone()), panel, sums);
             }
         });
+    }
+
+    /// Multiplies all units of a task, one after the other.
+    fn units(
+        &self,
+        plan: &Plan<'_>,
+        next: Option<&Plan<'_>>,
+        [now, later, room]: [&mut Scratch; 3],
+        sums: &mut [f32],
+    ) {
+        let len = plan.unit_rows * plan.stride;
+        let mut now = now.u32(len);
+        let mut later = later.u32(if plan.widens { len } else { 0 });
+        let room = room.u32(plan.unit_steps);
+        let units = plan.units();
+        for i in 0..units {
+            let unit = plan.unit(i);
+            if plan.widens && i > 0 {
+                std::mem::swap(&mut now, &mut later);
+            } else {
+                self.widen(plan, &unit, now, room);
+            }
+            let meanwhile = if i + 1 == units {
+                next.map_or(Meanwhile::Nothing, |next| Meanwhile::Fetch(next.unit(0)))
+            } else if plan.widens {
+                Meanwhile::Widen(plan.unit(i + 1), later)
+            } else {
+                Meanwhile::Fetch(plan.unit(i + 1))
+            };
+            self.multiply(plan, &unit, now, meanwhile, sums);
+        }
     }
 
     /// Widens the rows of a unit, each `plan.stride` from the one before.
@@ -145,7 +160,14 @@ impl Product<'_> {
                 let tile = Tile {
                     aside,
                     fetch,
-                    ..Tile::new(steps, positions, weights, plan.stride, sums, start > 0)
+                    ..Tile::new(
+                        steps,
+                        positions,
+                        weights,
+                        plan.stride,
+                        sums,
+                        plan.adds || start > 0,
+                    )
                 };
                 // SAFETY:
                 // - every panel lies inside the operand by the assertion in `run`, at the offsets of this stretch;

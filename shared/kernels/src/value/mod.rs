@@ -8,6 +8,7 @@ mod panels;
 mod planes;
 mod quanta;
 mod source;
+mod window;
 
 pub(crate) use padded::Padded;
 pub use panels::Panels;
@@ -17,3 +18,4 @@ pub use planes::{Planes, concat};
 pub(crate) use quanta::{Largest, Quanta, QuantaBuffer};
 pub(crate) use source::Region;
 pub use source::{GroupNorm, Source};
+pub use window::Window;

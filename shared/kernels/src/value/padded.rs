@@ -1,5 +1,6 @@
 //! The operand of 3x3 convolutions.
 
+use super::window::Window;
 use crate::arch::{Compute, LANES, PANEL};
 use crate::context::Context;
 use crate::isa::per_isa;
@@ -7,22 +8,14 @@ use crate::memory::{Buffer, with_scratch};
 use crate::step::StepWriter;
 use rayon::prelude::*;
 
-/// Left operand of a 3x3 convolution of stride 1: maps with a rim of zeros.
-///
-/// A row of the map is followed by one zero, which is the right neighbour of its last pixel and the left neighbour
-/// of the next row's first; a row of zeros stands above and below. So the nine neighbours of a pixel lie at nine
-/// fixed distances, whatever the width, and a run of pixels may go on over the ends of rows (the sums that fall on
-/// the zeros between are not used).
-///
-/// In narrow maps that would be one sum in 17, or in 33. Where whole vectors make a row, these are kept three times
-/// instead, moved by a pixel to the right, not at all, and to the left, with no zeros between rows.
+/// Left operand of a 3x3 convolution: maps with a rim of zeros, in which the nine neighbours of each pixel of the result
+/// lie at nine fixed distances, so that the convolution is a product over a run of pixels. See [`Neighbours`].
 #[derive(Debug)]
 pub(crate) struct Padded {
     pub(crate) data: Buffer,
-    /// Rows of the map.
-    pub(crate) height: usize,
-    /// Pixels in a row.
-    pub(crate) width: usize,
+    /// Pixels of the result.
+    pub(crate) pixels: usize,
+    neighbours: Neighbours,
     /// Type of the numbers.
     pub(crate) compute: Compute,
     /// Elements from one step (a channel, or two) to the next.
@@ -32,75 +25,101 @@ pub(crate) struct Padded {
 /// Widest map that is kept three times.
 const NARROW: usize = 32;
 
-/// Where the neighbours of a pixel of a [`Padded`] lie.
-#[derive(Clone, Copy)]
-struct Steps {
-    /// Elements to the pixel below.
-    down: usize,
-    /// Elements to the right neighbour: the next element, or the same place of the next of three maps.
-    right: usize,
+/// How the maps of a [`Padded`] lie, for a result of `height` and `width`.
+#[derive(Clone, Copy, Debug)]
+struct Neighbours {
+    height: usize,
+    width: usize,
+    /// Elements from one row to the next.
+    row: usize,
+    /// Elements from one of several maps to the next.
+    map: usize,
+    way: Way,
 }
 
-impl Steps {
-    fn of(height: usize, width: usize) -> Self {
-        if width.is_multiple_of(LANES) && width <= NARROW {
-            Self {
-                down: width,
-                right: (height + 2) * width,
-            }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Stride 1. A row is followed by one zero, which is the right neighbour of its last pixel and the left neighbour of
+    /// the next row's first; a row of zeros stands above and below. So a run of pixels may go on over the ends of rows:
+    /// the sums that fall on the zeros between are not used.
+    Once,
+    /// Stride 1, where whole vectors make a narrow row, and a zero behind it would be one sum in 17, or in 33: three maps,
+    /// moved by a pixel to the right, not at all, and to the left, with no zeros between rows.
+    Thrice,
+    /// Stride 2: four maps, of the pixels in even and in odd rows and columns. A row has one pixel more than the result's,
+    /// where a run goes on over its end.
+    Quartered,
+}
+
+impl Neighbours {
+    fn new(window: Window, [height, width]: [usize; 2]) -> Self {
+        let [height, width] = window.output(height, width);
+        let (row, map, way) = if window.stride == 2 {
+            (width + 1, (height + 1) * (width + 1), Way::Quartered)
+        } else if width.is_multiple_of(LANES) && width <= NARROW {
+            (width, (height + 2) * width, Way::Thrice)
         } else {
-            Self {
-                down: width + 1,
-                right: 1,
-            }
+            (width + 1, 1, Way::Once)
+        };
+        Self {
+            height,
+            width,
+            row,
+            map,
+            way,
         }
     }
 
-    fn is_narrow(self) -> bool {
-        self.right > 1
+    /// Where the neighbours of the first pixel lie, row after row.
+    fn taps(self) -> [usize; 9] {
+        std::array::from_fn(|t| {
+            let (y, x) = (t / 3, t % 3);
+            match self.way {
+                Way::Quartered => (y % 2 * 2 + x % 2) * self.map + y / 2 * self.row + x / 2,
+                Way::Once | Way::Thrice => y * self.row + x * self.map,
+            }
+        })
+    }
+
+    /// Positions of the run.
+    fn positions(self) -> usize {
+        self.height * self.row
+    }
+
+    /// Elements that a run of whole panels reaches.
+    fn len(self) -> usize {
+        let last = self.taps().into_iter().max().unwrap_or(0);
+        self.positions().next_multiple_of(PANEL) + last
     }
 }
 
 impl Padded {
-    /// Room for an operand; the rim is not yet zero.
-    pub(crate) fn take(
-        ctx: &Context,
-        channels: usize,
-        height: usize,
-        width: usize,
-        compute: Compute,
-    ) -> Self {
-        let Steps { down, right } = Steps::of(height, width);
-        let len = (height * down).next_multiple_of(PANEL) + 2 * down + 2 * right;
-        let pitch = (len.div_ceil(LANES) | 1) * LANES;
-        let data = ctx.pool.take(compute.steps(channels) * pitch);
-        Self {
-            data,
-            height,
-            width,
-            compute,
-            pitch,
-        }
-    }
-
-    /// Builds an operand step by step. `fill(channel, out)` writes one channel, row after row without gaps.
+    /// Builds the operand of a convolution over `size` step by step. `fill(channel, out)` writes one channel of the map,
+    /// row after row without gaps.
+    ///
+    /// # Panics
+    /// If the window is not 3x3, of stride 1 with a rim of one, or of stride 2 with a rim of at most one.
     pub(crate) fn build(
         ctx: &Context,
-        [channels, height, width]: [usize; 3],
+        channels: usize,
+        size: [usize; 2],
+        window: Window,
         compute: Compute,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
-        let mut out = Self::take(ctx, channels, height, width, compute);
-        let (pitch, isa) = (out.pitch, ctx.isa);
-        let size = height * width;
-        out.data
-            .as_u32_mut()
+        let narrow = window.padding.iter().all(|rim| *rim <= 1);
+        let known = window == Window::same(3) || window.stride == 2 && narrow;
+        assert!(window.kernel == 3 && known, "no way for {window:?}");
+        let neighbours = Neighbours::new(window, size);
+        let pitch = (neighbours.len().div_ceil(LANES) | 1) * LANES;
+        let mut data = ctx.pool.take(compute.steps(channels) * pitch);
+        let (isa, pixels) = (ctx.isa, size[0] * size[1]);
+        data.as_u32_mut()
             .par_chunks_mut(pitch)
             .enumerate()
             .for_each(|(s, plane)| {
-                with_scratch(|scratch| {
-                    let rows = scratch[0].f32(2 * size);
-                    let (low, high) = rows.split_at_mut(size);
+                with_scratch(|[rows, lines, ..]| {
+                    let (low, high) = rows.f32(2 * pixels).split_at_mut(pixels);
                     match compute {
                         Compute::F32 => fill(s, low),
                         Compute::Bf16 => {
@@ -113,39 +132,56 @@ impl Padded {
                         }
                         Compute::Int8 => panic!("3x3 convolutions have no products of int8"),
                     }
-                    lay_out(isa, low, high, width, plane, compute);
+                    if window.stride == 2 {
+                        let [top, _, left, _] = window.padding;
+                        let maps = [&*low, &*high];
+                        let lines = lines.f32(2 * neighbours.row);
+                        quarter(
+                            isa,
+                            maps,
+                            size,
+                            [top, left],
+                            lines,
+                            plane,
+                            neighbours,
+                            compute,
+                        );
+                    } else {
+                        lay_out(isa, low, high, plane, neighbours, compute);
+                    }
                 });
             });
-        out
-    }
-
-    fn steps(&self) -> Steps {
-        Steps::of(self.height, self.width)
+        Self {
+            data,
+            pixels: neighbours.height * neighbours.width,
+            neighbours,
+            compute,
+            pitch,
+        }
     }
 
     /// Where the neighbours of the first pixel lie, row after row.
     pub(crate) fn taps(&self) -> [usize; 9] {
-        let Steps { down, right } = self.steps();
-        std::array::from_fn(|t| t / 3 * down + t % 3 * right)
+        self.neighbours.taps()
     }
 
-    /// Width of the rows whose zeros lie in a run of pixels.
+    /// Width of the rows between which a run of pixels has one that is not used.
     pub(crate) fn gaps(&self) -> Option<usize> {
-        (!self.steps().is_narrow()).then_some(self.width)
+        (self.neighbours.way != Way::Thrice).then_some(self.neighbours.width)
     }
 
     /// Positions of the run.
     pub(crate) fn positions(&self) -> usize {
-        self.height * self.steps().down
+        self.neighbours.positions()
     }
 }
 
 per_isa! {
-/// One step of a [`Padded`]: the rim and the rows of one channel, or two.
-fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], compute: Compute) {
-    let height = low.len() / width;
-    let steps = Steps::of(height, width);
-    let (row, size) = (steps.down, steps.right);
+/// One step of a [`Padded`] for stride 1: the rim and the rows of one channel, or two.
+fn lay_out(
+    isa, low: &[f32], high: &[f32], plane: &mut [u32], neighbours: Neighbours, compute: Compute,
+) {
+    let Neighbours { height, width, row, map: size, way } = neighbours;
     // The map as it is, between rows of zeros.
     let map = &mut plane[size - 1..];
     map[..=row].fill(0);
@@ -156,13 +192,48 @@ fn lay_out(isa, low: &[f32], high: &[f32], width: usize, plane: &mut [u32], comp
         dst[width..].fill(0);
     }
     map[(height + 1) * row + 1..][..row].fill(0);
-    if steps.is_narrow() {
+    if way == Way::Thrice {
         // Its left neighbours before it, and its right ones behind it.
         plane.copy_within(size..2 * size - 1, 1);
         plane.copy_within(size + 1..2 * size, 2 * size);
         for y in 0..height + 2 {
             plane[y * width] = 0;
             plane[2 * size + (y + 1) * width - 1] = 0;
+        }
+    }
+}
+}
+
+per_isa! {
+/// One step of a [`Padded`] for stride 2: its four maps. Row y and column x of map (a, b) are row 2y + a - top and column
+/// 2x + b - left of `maps`, or zero outside.
+fn quarter(
+    isa, maps: [&[f32]; 2], size: [usize; 2], rim: [usize; 2], lines: &mut [f32], plane: &mut [u32],
+    neighbours: Neighbours, compute: Compute,
+) {
+    let ([height, width], [top, left], row) = (size, rim, neighbours.row);
+    let (low, high) = lines.split_at_mut(row);
+    for (m, map) in plane.chunks_mut(neighbours.map).take(4).enumerate() {
+        let (a, b) = (m / 2, m % 2);
+        for (y, out) in map.chunks_exact_mut(row).enumerate() {
+            let y = (2 * y + a).wrapping_sub(top);
+            if y >= height {
+                out.fill(0);
+                continue;
+            }
+            for (map, line) in maps.iter().zip([&mut *low, &mut *high]) {
+                let from = &map[y * width..][..width];
+                // The first column inside, and the first pixel there.
+                let skip = usize::from(left > b);
+                let from = &from[2 * skip + b - left..];
+                let inside = from.len().div_ceil(2).min(row - skip);
+                line[..skip].fill(0.0);
+                line[skip + inside..].fill(0.0);
+                for (o, v) in line[skip..][..inside].iter_mut().zip(from.iter().step_by(2)) {
+                    *o = *v;
+                }
+            }
+            StepWriter::<LEVEL>(compute).across([low, high, &[], &[]], out);
         }
     }
 }

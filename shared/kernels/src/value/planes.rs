@@ -103,6 +103,11 @@ impl Planes {
             .for_each(|(c, row)| f(c, &mut row[..positions]));
     }
 
+    /// Multiplies every number.
+    pub(crate) fn scale(&mut self, factor: f32) {
+        self.for_each_channel(|_, row| row.iter_mut().for_each(|v| *v *= factor));
+    }
+
     /// One channel.
     pub fn row(&self, c: usize) -> &[f32] {
         &self.data.as_f32()[c * self.pitch..][..self.positions]

@@ -4,6 +4,7 @@ use super::padded::Padded;
 use super::panels::{Numbers, PanelMut, Panels};
 use super::planes::{Planes, View};
 use super::quanta::Largest;
+use super::window::Window;
 use crate::arch::{Compute, PANEL};
 use crate::context::Context;
 use crate::isa::{Isa, per_isa};
@@ -69,10 +70,11 @@ impl Source<'_> {
     }
 
     /// The map as the operand of a 3x3 convolution by plain products.
-    pub(crate) fn padded(&self, ctx: &Context, compute: Compute) -> Padded {
-        let [height, width] = self.size;
-        let shape = [self.planes.channels, height, width];
-        Padded::build(ctx, shape, compute, |c, out| self.channel(ctx.isa, c, out))
+    pub(crate) fn padded(&self, ctx: &Context, window: Window, compute: Compute) -> Padded {
+        let channels = self.planes.channels;
+        Padded::build(ctx, channels, self.size, window, compute, |c, out| {
+            self.channel(ctx.isa, c, out);
+        })
     }
 
     fn channel(&self, isa: Isa, c: usize, out: &mut [f32]) {

@@ -76,6 +76,21 @@ impl Candle {
         Ok(activated(x, activation)?.to_dtype(self.dtype)?)
     }
 
+    /// The weight of a layer with what LoRAs add to it, summed in f32.
+    fn merged(&self, affine: &Affine) -> Result<Tensor> {
+        if affine.adapters.is_empty() {
+            return self.upload(&affine.weight, self.dtype);
+        }
+        let f32 = candle_core::DType::F32;
+        let mut weight = self.upload(&affine.weight, f32)?;
+        for pair in &affine.adapters {
+            let (up, down) = (self.upload(&pair.up, f32)?, self.upload(&pair.down, f32)?);
+            let added = (up.matmul(&down)? * f64::from(pair.scale))?;
+            weight = (&weight + added.reshape(weight.shape())?)?;
+        }
+        Ok(weight.to_dtype(self.dtype)?)
+    }
+
     /// Host values on the device, in the type of computation.
     fn values(&self, data: &[f32], shape: &[usize]) -> Result<Tensor> {
         Ok(Tensor::from_slice(data, shape, &self.device)?.to_dtype(self.dtype)?)
@@ -141,17 +156,19 @@ impl Backend for Candle {
     const IN_PLACE: bool = false;
 
     fn load_linear(&self, affine: Affine) -> Result<Linear> {
+        let weight = self.merged(&affine)?.t()?;
         let bias = affine.bias.map(|b| self.upload(&b, self.dtype));
         Ok(Linear {
-            weight: self.upload(&affine.weight, self.dtype)?.t()?,
+            weight,
             bias: bias.transpose()?,
         })
     }
 
     fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Conv2d> {
+        let weight = self.merged(&affine)?;
         let bias = affine.bias.map(|b| self.upload(&b, self.dtype));
         Ok(Conv2d {
-            weight: self.upload(&affine.weight, self.dtype)?,
+            weight,
             bias: bias
                 .transpose()?
                 .map(|b| b.reshape((1, (), 1, 1)))

@@ -2,13 +2,15 @@
 
 use crate::Result;
 use crate::backend::{Affine, Backend, Window};
-use turbo_weights::{Weight, Weights};
+use turbo_weights::{Lora, LoraPair, Part, Weight, Weights};
 
 /// A place in a checkpoint: the weights, a prefix of their names, and the backend that takes them.
 pub struct Loader<'a, B> {
     /// Where the layers will run.
     pub backend: &'a B,
     weights: &'a Weights,
+    /// The part of the checkpoint, and the LoRAs with their scales.
+    loras: Option<(Part, &'a [(&'a Lora, f32)])>,
     prefix: String,
 }
 
@@ -27,7 +29,17 @@ impl<'a, B: Backend> Loader<'a, B> {
         Self {
             backend,
             weights,
+            loras: None,
             prefix: String::new(),
+        }
+    }
+
+    /// Attaches to each layer what these LoRAs, times their scales, have for it as a layer of `part`.
+    #[must_use]
+    pub(crate) fn with_loras(self, part: Part, loras: &'a [(&'a Lora, f32)]) -> Self {
+        Self {
+            loras: Some((part, loras)),
+            ..self
         }
     }
 
@@ -50,7 +62,13 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     /// Says that tensors whose names begin with `name` are knowingly not read.
     pub fn ignore(&self, name: &str) {
-        self.weights.ignore(&format!("{}{name}", self.prefix));
+        let prefix = format!("{}{name}", self.prefix);
+        self.weights.ignore(&prefix);
+        if let Some((part, loras)) = self.loras {
+            for (lora, _) in loras {
+                lora.ignore(part, &prefix);
+            }
+        }
     }
 
     fn affine(&self, name: &str, shape: &[usize], bias: bool) -> Result<Affine> {
@@ -59,7 +77,27 @@ impl<'a, B: Backend> Loader<'a, B> {
         let bias = bias
             .then(|| layer.weight("bias", &shape[..1]))
             .transpose()?;
-        Ok(Affine { weight, bias })
+        let adapters = self.adapters(name, shape)?;
+        Ok(Affine {
+            weight,
+            bias,
+            adapters,
+        })
+    }
+
+    fn adapters(&self, name: &str, shape: &[usize]) -> Result<Vec<LoraPair>> {
+        let Some((part, loras)) = self.loras else {
+            return Ok(Vec::new());
+        };
+        let layer = format!("{}{name}", self.prefix);
+        let mut adapters = Vec::new();
+        for (lora, scale) in loras {
+            if let Some(pair) = lora.pair(part, &layer, shape)? {
+                let scale = pair.scale * scale;
+                adapters.push(LoraPair { scale, ..pair });
+            }
+        }
+        Ok(adapters)
     }
 
     /// A linear layer with a bias.

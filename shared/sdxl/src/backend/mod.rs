@@ -9,7 +9,7 @@ pub(crate) mod cpu;
 pub(crate) mod loader;
 
 use crate::Result;
-use turbo_weights::Weight;
+use turbo_weights::{LoraPair, Weight};
 
 /// What is applied to the result of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Affine {
     pub weight: Weight,
     /// `[out]`.
     pub bias: Option<Weight>,
+    /// What LoRAs add to the weight, the user's scales in them.
+    pub adapters: Vec<LoraPair>,
 }
 
 /// How a convolution moves over its input.

@@ -56,7 +56,7 @@ fn ids_of_prompt_2(prompt_2: &str) -> Vec<u32> {
 
 pub(crate) fn text(device: Device, dtype: DType, limit: f64) {
     let (model, golden) = tiny();
-    let encoders = open_text_encoders(&device, dtype, &model).unwrap();
+    let encoders = open_text_encoders(&device, dtype, &model, &[]).unwrap();
     let sizes = (
         encoders.max_tokens(),
         encoders.width(),
@@ -87,7 +87,7 @@ pub(crate) fn text(device: Device, dtype: DType, limit: f64) {
 /// comes from.
 pub(crate) fn added_tokens(device: Device, dtype: DType, limit: f64) {
     let (model, _) = tiny();
-    let mut encoders = open_text_encoders(&device, dtype, &model).unwrap();
+    let mut encoders = open_text_encoders(&device, dtype, &model, &[]).unwrap();
     let vectors = turbo_weights::open_file(golden_dir().join("adapters/inversion.safetensors"));
     let vectors = vectors.unwrap();
     let tokens = ["clip_l", "clip_g"].map(|name| {
@@ -155,7 +155,7 @@ impl UNetCase {
 
 pub(crate) fn unet(device: Device, dtype: DType, limit: f64) {
     let (model, golden) = tiny();
-    let unet = open_unet(&device, dtype, &model).unwrap();
+    let unet = open_unet(&device, dtype, &model, &[]).unwrap();
     assert_eq!(unet.config().sample_size, 16);
     for i in 0..count("unet") {
         let case = UNetCase::read(&golden, i);

@@ -1,12 +1,13 @@
 //! Trained weights that are not in this repository: TAESDXL, and a small checkpoint that draws.
 
 use crate::cases::{Golden, expect_within, open};
-use turbo_scheduler::{Generator, Scheduler, SchedulerConfig, Steps};
+use turbo_scheduler::{Generator, SchedulerConfig, Steps};
 use turbo_sdxl::{
     AddedConditions, DType, Device, Encoded, TextEmbeddings, image_processor, open_text_encoders,
     open_unet, open_vae_decoder, open_vae_encoder,
 };
 use turbo_testkit::{golden, golden_cases, shared_dir};
+use turbo_weights::Model;
 
 pub(crate) fn taesdxl(device: Device) {
     let Some(shared) = shared_dir() else { return };
@@ -37,12 +38,17 @@ pub(crate) fn taesdxl(device: Device) {
 }
 
 /// The ids of a prompt all of whose words are in the vocabulary, so that no merge has to be found.
-fn ids(words: &str, vocabulary: &serde_json::Value, pad: &str) -> Vec<u32> {
+pub(crate) fn ids(
+    words: &str,
+    vocabulary: &serde_json::Value,
+    tokens: usize,
+    pad: &str,
+) -> Vec<u32> {
     let id = |piece: &str| vocabulary[piece].as_u64().unwrap() as u32;
     let mut ids = vec![id("<|startoftext|>")];
     ids.extend(words.split(' ').map(|word| id(&format!("{word}</w>"))));
     ids.push(id("<|endoftext|>"));
-    ids.resize(32, id(pad));
+    ids.resize(tokens, id(pad));
     ids
 }
 
@@ -57,14 +63,14 @@ pub(crate) fn prototype(device: Device) {
     let vocabulary = std::fs::read(folder.join("tokenizer/vocab.json")).unwrap();
     let vocabulary = serde_json::from_slice(&vocabulary).unwrap();
     let model = open(&folder);
-    let text = open_text_encoders(&device, DType::F32, &model).unwrap();
-    let unet = open_unet(&device, DType::F32, &model).unwrap();
+    let text = open_text_encoders(&device, DType::F32, &model, &[]).unwrap();
+    let unet = open_unet(&device, DType::F32, &model, &[]).unwrap();
     let vae = open_vae_decoder(&device, DType::F32, &model.vae().unwrap()).unwrap();
     for (i, case) in cases.as_array().unwrap().iter().enumerate() {
         let prompt = case["prompt"].as_str().unwrap();
         let (ids_1, ids_2) = (
-            ids(prompt, &vocabulary, "<|endoftext|>"),
-            ids(prompt, &vocabulary, "!"),
+            ids(prompt, &vocabulary, 32, "<|endoftext|>"),
+            ids(prompt, &vocabulary, 32, "!"),
         );
         let prompt = text.encode(&ids_1, &ids_2, 0).unwrap();
         let tensor = |name: &str| {
@@ -78,11 +84,9 @@ pub(crate) fn prototype(device: Device) {
         let (what, expected_pooled) = tensor("pooled_prompt_embeds");
         expect_within(1e-4, &what, &prompt.pooled_prompt_embeds, &expected_pooled);
 
-        let steps = case["steps"].as_u64().unwrap() as usize;
-        let config = SchedulerConfig::from_json(&model.scheduler_config().unwrap()).unwrap();
-        let mut scheduler = turbo_scheduler::build(&config, &Steps::count(steps)).unwrap();
+        let steps = Steps::count(case["steps"].as_u64().unwrap() as usize);
         let mut generator = Generator::new(case["seed"].as_u64().unwrap());
-        let latents = denoise(&*unet, &prompt, &mut *scheduler, &mut generator);
+        let latents = denoise(&*unet, &prompt, &model, &steps, &mut generator);
         let (what, expected_latents) = tensor("latents");
         expect_within(1e-3, &what, &latents, &expected_latents);
 
@@ -92,12 +96,16 @@ pub(crate) fn prototype(device: Device) {
     }
 }
 
-fn denoise(
+/// Latents of 128x128 pixels, by the checkpoint's own scheduler.
+pub(crate) fn denoise(
     unet: &dyn turbo_sdxl::UNet,
     prompt: &TextEmbeddings,
-    scheduler: &mut dyn Scheduler,
+    model: &Model,
+    steps: &Steps,
     generator: &mut Generator,
 ) -> Vec<f32> {
+    let config = SchedulerConfig::from_json(&model.scheduler_config().unwrap()).unwrap();
+    let mut scheduler = turbo_scheduler::build(&config, steps).unwrap();
     let conditioned = unet
         .condition(&AddedConditions {
             prompt_embeds: &prompt.prompt_embeds,

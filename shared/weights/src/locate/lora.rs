@@ -201,6 +201,17 @@ impl Lora {
         Ok(Some(pair.clone()))
     }
 
+    /// Says that layers of `part` whose names begin with `prefix` are knowingly not asked for.
+    pub fn ignore(&self, part: Part, prefix: &str) {
+        let prefix = lora::flat(prefix);
+        let keys = self.pairs.keys();
+        let ignored = keys.filter(|(of, layer)| *of == part && layer.starts_with(&prefix));
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ignored.cloned());
+    }
+
     /// To be called when a network has asked for all its layers.
     ///
     /// # Errors

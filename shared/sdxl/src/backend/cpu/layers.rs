@@ -4,8 +4,10 @@ use super::shared::Counts;
 use super::tensor::{CpuTensor, Form};
 use crate::backend::{Activation, Affine, After, Backend, Input, Window};
 use crate::{DType, Result};
-use turbo_kernels::{self as kernels, Compute, Context, Float, GroupNorm, Matrix, Planes, Source};
-use turbo_weights::{Dtype, Weight};
+use turbo_kernels::{
+    self as kernels, Compute, Context, Float, GroupNorm, LowRank, Matrix, Planes, Source, Weights,
+};
+use turbo_weights::{Dtype, LoraPair, Weight};
 
 /// The CPU, with a type in which products are formed.
 #[derive(Clone, Debug)]
@@ -15,18 +17,49 @@ pub(crate) struct Cpu {
     forms: Counts<Form>,
 }
 
-/// Weights of a linear layer, where the file has them.
+/// Weights of a linear layer, where the files have them.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Weight,
+    adapters: Vec<LoraPair>,
     bias: Option<Vec<f32>>,
 }
 
-/// Weights of a convolution, where the file has them.
+impl From<Affine> for Linear {
+    fn from(affine: Affine) -> Self {
+        Self {
+            bias: affine.bias.map(|b| b.to_f32()),
+            weight: affine.weight,
+            adapters: affine.adapters,
+        }
+    }
+}
+
+impl Linear {
+    /// What is added to the weights.
+    fn low_rank(&self) -> Vec<LowRank<'_>> {
+        let pairs = self.adapters.iter();
+        pairs
+            .map(|pair| LowRank {
+                down: matrix(&pair.down),
+                up: matrix(&pair.up),
+                scale: pair.scale,
+            })
+            .collect()
+    }
+
+    fn weights<'a>(&'a self, low_rank: &'a [LowRank<'a>]) -> Weights<'a> {
+        Weights {
+            matrix: matrix(&self.weight),
+            low_rank,
+        }
+    }
+}
+
+/// Weights of a convolution, and how it moves.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
-    weight: Weight,
-    bias: Option<Vec<f32>>,
+    affine: Linear,
     window: kernels::Window,
 }
 
@@ -43,7 +76,11 @@ impl Conv2d {
     /// The bias, with one more number a channel.
     fn bias_and(&self, ctx: &Context, channels: &CpuTensor) -> Planes {
         let mut sum = channels.planes(ctx).copy(ctx);
-        for (s, b) in sum.data_mut().iter_mut().zip(self.bias.iter().flatten()) {
+        for (s, b) in sum
+            .data_mut()
+            .iter_mut()
+            .zip(self.affine.bias.iter().flatten())
+        {
             *s += b;
         }
         sum
@@ -126,7 +163,7 @@ impl Cpu {
         Some(kernels::linear_vector(
             &self.ctx,
             &x.data()[..x.channels],
-            matrix(&layer.weight),
+            layer.weights(&layer.low_rank()),
             layer.bias.as_deref(),
             activation(act),
         ))
@@ -150,10 +187,7 @@ impl Backend for Cpu {
     }
 
     fn load_linear(&self, affine: Affine) -> Result<Linear> {
-        Ok(Linear {
-            bias: affine.bias.map(|b| b.to_f32()),
-            weight: affine.weight,
-        })
+        Ok(affine.into())
     }
 
     fn load_conv2d(&self, affine: Affine, window: Window) -> Result<Conv2d> {
@@ -164,8 +198,7 @@ impl Backend for Cpu {
             padding: window.padding,
         };
         Ok(Conv2d {
-            bias: affine.bias.map(|b| b.to_f32()),
-            weight: affine.weight,
+            affine: affine.into(),
             window,
         })
     }
@@ -263,7 +296,8 @@ impl Backend for Cpu {
             return Ok(x.with(Form::Planes(out)));
         }
         let operand = x.operand(&self.ctx, self.compute);
-        let (w, bias) = (matrix(&layer.weight), layer.bias.as_deref());
+        let low_rank = layer.low_rank();
+        let (w, bias) = (layer.weights(&low_rank), layer.bias.as_deref());
         // Behind an activation another linear layer reads, without one a norm, attention or a convolution may.
         Ok(x.with(if act == Activation::Identity {
             let after = kernels::After::bias(bias);
@@ -287,7 +321,9 @@ impl Backend for Cpu {
             ..kernels::After::bias(layer.bias.as_deref())
         };
         let operand = x.operand(&self.ctx, self.compute);
-        let out = kernels::linear(&self.ctx, operand.left(), matrix(&layer.weight), after);
+        let low_rank = layer.low_rank();
+        let w = layer.weights(&low_rank);
+        let out = kernels::linear(&self.ctx, operand.left(), w, after);
         Ok(x.with(Form::Planes(out)))
     }
 
@@ -295,7 +331,7 @@ impl Backend for Cpu {
         let out = kernels::linear_geglu(
             &self.ctx,
             x.operand(&self.ctx, self.compute).left(),
-            matrix(&layer.weight),
+            layer.weights(&layer.low_rank()),
             layer.bias.as_deref(),
             self.compute,
         );
@@ -320,11 +356,15 @@ impl Backend for Cpu {
         };
         let sum = after.channels.map(|sum| layer.bias_and(ctx, sum));
         let after = kernels::After {
-            bias: sum.as_ref().map(Planes::data).or(layer.bias.as_deref()),
+            bias: sum
+                .as_ref()
+                .map(Planes::data)
+                .or(layer.affine.bias.as_deref()),
             residual: after.residual.map(|residual| residual.into_planes(ctx)),
             activation: activation(after.activation),
         };
-        let w = matrix(&layer.weight);
+        let low_rank = layer.affine.low_rank();
+        let w = layer.affine.weights(&low_rank);
         let out = kernels::conv2d(ctx, &source, w, layer.window, after, self.compute);
         let [height, width] = layer.window.output(source.size[0], source.size[1]);
         Ok(self.map_of(out, height, width))
