@@ -3,6 +3,8 @@
 //! Helpers of tests panic, with a message, where anything else would return an error.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod breaking;
 mod checkpoint;
 mod ended;
 mod frames;
@@ -15,6 +17,8 @@ mod python;
 mod slurm;
 mod tools;
 
+#[cfg(target_os = "linux")]
+pub use breaking::Breaker;
 pub use checkpoint::Altered;
 pub use ended::{Ended, StageEnd};
 pub use frames::{bytes, embeddings, frame, frames, metadata, progress};

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::alloc::Layout;
 use std::io::{Read, Write};
+use std::panic::panic_any;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use turbo_cli::{
-    Console, Context, Error, FrameReport, InputArgs, OnError, OutputArgs, Result, Unit,
+    Console, Context, Error, FrameReport, InputArgs, OnError, OutputArgs, Result, Unit, set_task,
 };
 
 /// Copies its input
@@ -27,10 +29,21 @@ struct Args {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     wait: u64,
 
+    /// Allocate so many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    allocate: usize,
+
+    /// Find so many bytes missing, as the kernels tell it
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    map: usize,
+
     /// Panic, as a bug would
     #[arg(long)]
     panic: bool,
 }
+
+#[global_allocator]
+static ALLOCATOR: turbo_cli::Allocator = turbo_cli::Allocator;
 
 fn main() -> ExitCode {
     turbo_cli::main(run)
@@ -40,6 +53,11 @@ fn main() -> ExitCode {
 fn run(args: Args, console: &Console) -> Result<()> {
     assert!(!args.panic, "as asked");
     let mut output = args.output.open("bytes")?;
+    set_task("64x64");
+    std::hint::black_box(vec![1_u8; args.allocate]);
+    if args.map > 0 {
+        panic_any(Layout::array::<u8>(args.map)?);
+    }
     let bar = console.bar("copy", None, Unit::Bytes);
     for (frame, source) in (0..).zip(args.input.sources()) {
         let start = Instant::now();

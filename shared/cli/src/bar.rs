@@ -7,12 +7,12 @@
 
 use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::escape;
+use crate::{escape, stdio};
 
 /// Nothing is drawn before this, so that short runs stay quiet.
 const FIRST: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ pub(crate) fn erase() -> &'static str {
 /// Moves past the bar's line, so that a shell's prompt does not overwrite it.
 pub(crate) fn leave_line() {
     if DRAWN.swap(false, Ordering::Relaxed) {
-        let _ = io::stderr().write_all(b"\n");
+        let _ = stdio::say("\n");
     }
 }
 
@@ -148,7 +148,7 @@ impl Bar {
             }
             let line = format!("\r{}\x1b[K", state.line(now - state.start));
             DRAWN.store(true, Ordering::Relaxed);
-            let _ = io::stderr().write_all(line.as_bytes());
+            let _ = stdio::say(&line);
         }
     }
 }
@@ -157,7 +157,7 @@ impl Drop for Bar {
     fn drop(&mut self) {
         // Not where another tool's bar stands.
         if self.0.is_some() && DRAWN.load(Ordering::Relaxed) {
-            let _ = io::stderr().write_all(erase().as_bytes());
+            let _ = stdio::say(erase());
         }
     }
 }

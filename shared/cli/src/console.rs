@@ -1,14 +1,19 @@
 //! What a tool says on stderr.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::bar::{self, Bar, Unit};
-use crate::{Error, OnError, Progress, ReportArgs, Result, escape, max_rss_bytes};
+use crate::{
+    Error, OnError, Progress, ReportArgs, Result, escape, escape_json, max_rss_bytes, stdio,
+};
+
+/// Most characters of a message. What it quotes may be of any length.
+const LONGEST: usize = 2000;
 
 /// The way to stderr: errors, warnings, progress, each a line written at once, so that the lines
 /// of several tools in a pipe do not mix. A stderr that cannot be written changes nothing.
@@ -80,6 +85,11 @@ impl Console {
     /// The tool's name.
     pub fn tool(&self) -> &str {
         &self.tool
+    }
+
+    /// Whether `--quiet` was given, for reports that are no errors.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Whether `--verbose` was given, for text that costs something to make.
@@ -158,7 +168,7 @@ impl Console {
         if self.progress == Progress::Json
             && let Ok(json) = serde_json::to_string(&self.as_event(event, keys))
         {
-            put(&json);
+            put(&escape_json(&json));
         }
     }
 
@@ -174,9 +184,7 @@ impl Console {
     /// stderr cannot be written. A tool for which the report is not the result may ignore it.
     pub fn report(&self, lines: &str) -> Result<()> {
         let text = format!("{}{lines}", bar::erase());
-        io::stderr()
-            .write_all(text.as_bytes())
-            .map_err(|e| Error::from(e).context("stderr"))
+        stdio::say(&text).map_err(|e| Error::from(e).context("stderr"))
     }
 
     /// A bar labelled `label` ("denoise: frame 3"); without a `total` it only counts.
@@ -185,7 +193,12 @@ impl Console {
     }
 
     fn line(&self, text: impl fmt::Display) {
-        put(&format!("{}: {}", self.tool, escape(&text.to_string())));
+        let mut text = text.to_string();
+        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+            text.truncate(end);
+            text.push_str("...");
+        }
+        put(&format!("{}: {}", self.tool, escape(&text)));
     }
 }
 
@@ -197,7 +210,7 @@ fn seconds(time: Duration) -> f64 {
 /// Writes a line at once, in place of a bar if one stands there.
 pub(crate) fn put(line: &str) {
     let text = format!("{}{line}\n", bar::erase());
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = stdio::say(&text);
 }
 
 #[cfg(test)]

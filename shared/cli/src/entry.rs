@@ -5,18 +5,18 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
 
 use crate::error::{Error, Result};
 use crate::escape::escape_lines;
-use crate::{Console, Document, Output, ReportArgs, console, interrupt};
+use crate::{Console, Document, Output, ReportArgs, console, exhausted, interrupt, path};
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 all done (also for an empty stream), 1 failure, 2 usage, 130 interrupted, \
 141 the reader of stdout went away.";
 
 /// Runs a tool: reads the command line, runs, reports the error if there is one on a line of
-/// stderr, and gives the exit status. The whole of a tool's `main`:
+/// stderr, and gives the exit status. The whole of a tool's `main` beside the allocator:
 ///
 /// ```no_run
 /// # #[derive(clap::Parser)] struct Args {}
@@ -34,7 +34,9 @@ where
     F: FnOnce(A, &Console) -> Result<()>,
 {
     interrupt::install();
-    report_panics(command::<A>().get_name());
+    let command = command::<A>();
+    exhausted::install(command.get_name());
+    report_panics(command.get_name());
     ExitCode::from(start(std::env::args_os(), run))
 }
 
@@ -63,6 +65,17 @@ pub fn command<A: Parser>() -> Command {
         .arg(generate)
         .after_long_help(after)
         .mut_args(long_help)
+        .mut_args(negative_numbers)
+}
+
+/// A negative number behind a flag is its value, and judged as such: else it would be called an unknown flag.
+fn negative_numbers(arg: Arg) -> Arg {
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    if takes_value && !arg.is_positional() {
+        arg.allow_negative_numbers(true)
+    } else {
+        arg
+    }
 }
 
 /// A man page has no text for what `-h` hides, unless it is called long.
@@ -82,7 +95,8 @@ where
 {
     let command = command::<A>();
     let tool = command.get_name().to_owned();
-    let parsed = command.clone().try_get_matches_from(arguments);
+    let arguments: Vec<OsString> = arguments.collect();
+    let parsed = command.clone().try_get_matches_from(&arguments);
     let (args, report) = match parsed.and_then(|matches| {
         if let Some(document) = matches.get_one::<Document>("generate") {
             return Ok(Err(*document));
@@ -101,12 +115,22 @@ where
             // clap's text, under the tool's name like every other error.
             let text = error.render().to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
+            // As the standard library has it, for whatever is no number.
+            let text = text.replace(
+                ": invalid digit found in string",
+                ": expected a whole number from 0",
+            );
             console::put(escape_lines(&format!("{tool}: {text}")).trim_end());
             return 2;
         }
     };
     let console = Console::new(&tool, &report);
-    let result = run(args, &console);
+    let result = run(args, &console).map_err(|error| {
+        match path::home_hint_for(&error.to_string(), &arguments) {
+            Some(hint) => error.advice(hint),
+            None => error,
+        }
+    });
     end(&console, result)
 }
 
@@ -147,11 +171,12 @@ fn end(console: &Console, result: Result<()>) -> u8 {
     }
 }
 
-/// A panic is our bug: say so, after what Rust says of it.
+/// A panic is our bug, unless memory has ended: say so, after what Rust says of it.
 fn report_panics(tool: &str) {
     let tool = tool.to_owned();
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        exhausted::check(info);
         default(info);
         console::put(&format!(
             "{tool}: this is a bug in {tool}; please report it with the lines above"

@@ -19,6 +19,8 @@ pub struct Error {
     /// Innermost first.
     context: Vec<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Stands behind all else.
+    advice: Option<String>,
     usage: bool,
 }
 
@@ -30,6 +32,7 @@ impl Error {
             frame: None,
             context: vec![text.to_string()],
             source: None,
+            advice: None,
             usage: false,
         }
     }
@@ -97,6 +100,13 @@ impl Error {
         }
     }
 
+    /// Says behind all else what to do.
+    #[must_use]
+    pub(crate) fn advice(mut self, text: impl fmt::Display) -> Self {
+        self.advice = Some(text.to_string());
+        self
+    }
+
     pub(crate) fn is_usage(&self) -> bool {
         self.usage
     }
@@ -109,6 +119,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
             frame: None,
             context: Vec::new(),
             source: Some(Box::new(error)),
+            advice: None,
             usage: false,
         }
     }
@@ -124,17 +135,22 @@ impl fmt::Display for Error {
                 parts.push(text);
             }
         }
-        let text = parts.join(": ");
         if let Some(file) = &self.file {
             write!(f, "{file}: ")?;
+            parts.retain(|part| part != file);
         }
+        let text = parts.join(": ");
         // A frame reader's errors begin with the frame already.
         if let Some(frame) = self.frame
             && !text.starts_with("frame ")
         {
             write!(f, "frame {frame}: ")?;
         }
-        f.write_str(&text)
+        f.write_str(&text)?;
+        match &self.advice {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -263,6 +279,15 @@ mod tests {
     fn a_cause_or_frame_is_not_told_twice() {
         let error = Error::from(Transparent(io::Error::other("frame 2: short"))).in_frame(2);
         assert_eq!(error.to_string(), "frame 2: short");
+    }
+
+    #[test]
+    fn a_file_is_told_once() {
+        let error = Error::from(broken_pipe())
+            .context("a.st")
+            .context("writing")
+            .in_file(Path::new("a.st"));
+        assert_eq!(error.to_string(), "a.st: writing: broken pipe");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::{Context, Error, Result, stdio};
+use crate::stdio::{self, Patient};
+use crate::{Context, Error, Result};
 
 /// `[FILE]...`: what to read, each a stream; without any, stdin.
 #[derive(Args, Clone, Debug, Default)]
@@ -74,7 +75,7 @@ impl Source {
     pub fn open_text(&self) -> Result<Input> {
         let file = match self {
             Self::Stdin => stdio::stdin().context("stdin")?,
-            Self::File(path) => File::open(path).in_file(path.as_path())?,
+            Self::File(path) => Patient::new(File::open(path).in_file(&**path)?),
         };
         Ok(Input {
             path: self.path().map(Path::to_path_buf),
@@ -87,7 +88,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Input {
     path: Option<PathBuf>,
-    reader: BufReader<File>,
+    reader: BufReader<Patient>,
 }
 
 impl Input {
@@ -97,7 +98,7 @@ impl Input {
     }
 
     pub(crate) fn file(&self) -> &File {
-        self.reader.get_ref()
+        self.reader.get_ref().file()
     }
 }
 

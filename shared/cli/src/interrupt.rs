@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: temporary files go. After Ctrl-C the exit status is 130; SIGTERM ends the process as it ends
-//! any other.
+//! Signals that end a process: temporary files go. After Ctrl-C the exit status is 130; the others end the process as
+//! they end any other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes over SIGINT, unless the parent has it ignored (as a shell does for `tool &` and nohup), which stays so; and
-/// SIGTERM, which nobody has ignored.
+/// Takes over the signals that end a process, unless the parent has them ignored (as a shell does for `tool &`, and
+/// nohup), which stays so.
 pub(crate) fn install() {
     // No handler is no reason not to work: SIGINT then does what the parent chose for it.
     let _ = ctrlc::try_set_handler(|| {
@@ -24,11 +24,19 @@ pub(crate) fn install() {
     terminated();
 }
 
-/// ctrlc would take over SIGTERM too, but not where SIGINT is ignored, and without telling the two apart.
+/// ctrlc would take over SIGTERM and SIGHUP too, but not where SIGINT is ignored, and without telling them apart.
 #[cfg(unix)]
 fn terminated() {
-    use signal_hook::{consts::SIGTERM, iterator::Signals, low_level::emulate_default_handler};
-    let Ok(mut signals) = Signals::new([SIGTERM]) else {
+    use signal_hook::consts::{
+        SIGALRM, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
+    };
+    use signal_hook::{iterator::Signals, low_level::emulate_default_handler};
+    // Taken note of and no more: a write beyond `ulimit -f` is then an error of the write.
+    let _ = signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default());
+    // Of a terminal that is closed, a time that is up, and what job schedulers send.
+    let mut ends = vec![SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGALRM, SIGUSR1, SIGUSR2];
+    ends.retain(|&signal| !turbo_process::is_ignored(signal));
+    let Ok(mut signals) = Signals::new(ends) else {
         return;
     };
     let wait = move || {
@@ -38,6 +46,15 @@ fn terminated() {
         }
     };
     let _ = std::thread::Builder::new().spawn(wait);
+}
+
+/// Removes the temporary files of a process that has no memory left. Allocates nothing, and waits for nobody.
+pub(crate) fn remove_temporary_files() {
+    if let Ok(files) = TEMPORARY.try_lock() {
+        for file in files.iter() {
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// Removes the temporary files. They stay locked until the end, so that no file is made after the cleaning.

@@ -23,6 +23,9 @@
 //!     output.finish()
 //! }
 //!
+//! #[global_allocator]
+//! static ALLOCATOR: turbo_cli::Allocator = turbo_cli::Allocator;
+//!
 //! fn main() -> std::process::ExitCode {
 //!     turbo_cli::main(run)
 //! }
@@ -40,15 +43,16 @@
 //! | 130 | interrupted; temporary files are removed |
 //! | 141 | the reader of stdout went away; nothing is printed |
 //!
-//! SIGTERM ends a tool as it ends any program, but for temporary files, which are removed too. What a killed process
-//! leaves behind is removed by the next one that writes a file into the same folder.
+//! SIGTERM, SIGHUP and the like end a tool as they end any program, but for temporary files, which are removed too. What
+//! a killed process leaves behind is removed by the next one that writes a file into the same folder. A file that would
+//! grow beyond `ulimit -f` is an error, status 1; so is memory that ends, with what was wanted.
 //!
 //! What `--progress` shows, and each key of its JSON lines, is in PROGRESS.md of this crate.
 //!
 //! Nothing but data goes to stdout. Errors are one line on stderr,
 //! `tool: file: frame 3: what: expected X, found Y; do Z`, with control characters escaped.
-//! A stdin or stdout that is closed reads as empty and swallows what is written, as the Rust
-//! runtime opens the null device in its place.
+//! A stdin that is closed reads as empty, a stdout that is closed is an error. Where stdin or stdout was left
+//! non-blocking by whoever shares it, the tools wait all the same.
 //!
 //! With the feature `wire`, [`LimitArgs`] turns flags into the wire crate's caps and
 //! [`Input::frames`] gives a frame reader. Without it the crate knows nothing of frames.
@@ -60,13 +64,16 @@ mod console;
 mod entry;
 mod error;
 mod escape;
+mod exhausted;
 mod flags;
 mod generate;
 mod input;
 mod interrupt;
 mod memory;
 mod output;
+mod path;
 mod pattern;
+mod regular;
 mod stdio;
 mod temporary;
 #[cfg(feature = "wire")]
@@ -76,13 +83,18 @@ pub use bar::{Bar, Unit};
 pub use console::{Console, FrameReport};
 pub use entry::{command, main};
 pub use error::{Context, Error, Result};
-pub use escape::escape;
+pub use escape::{escape, escape_json};
+pub use exhausted::set_task;
 pub use flags::{OnError, Progress, ReportArgs, parse_size};
 pub use generate::Document;
 pub use input::{Input, InputArgs, Source};
 pub use memory::max_rss_bytes;
 pub use output::{Output, OutputArgs, refuse_same_file};
+pub use path::quote;
 pub use pattern::{Names, Pattern};
+pub use regular::open as open_regular;
 pub use temporary::remove_leftovers;
 #[cfg(feature = "wire")]
 pub use wire::LimitArgs;
+// Every tool's, so that memory that ends is told of.
+pub use turbo_process::Allocator;

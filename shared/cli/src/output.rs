@@ -8,7 +8,8 @@ use clap::Args;
 use tempfile::NamedTempFile;
 
 use crate::error::mark_stdout;
-use crate::{Context, Error, Input, Result, interrupt, stdio, temporary};
+use crate::stdio::{self, Patient};
+use crate::{Context, Error, Input, Result, interrupt, path, temporary};
 
 const BUFFER: usize = 1 << 16;
 
@@ -45,9 +46,9 @@ pub struct Output(Sink);
 
 #[derive(Debug)]
 enum Sink {
-    Stdout(BufWriter<File>),
+    Stdout(BufWriter<Patient>),
     /// A device or pipe with a name: written in place, as a rename would put a file there.
-    Special(BufWriter<File>, PathBuf),
+    Special(BufWriter<Patient>, PathBuf),
     Beside(Beside),
 }
 
@@ -98,13 +99,21 @@ impl Output {
         Self::open_file(path).map_err(|e| e.in_file(path))
     }
 
+    /// A file of a folder that others may write to as well: whatever stands under its name is replaced as such. No
+    /// link is followed, and nothing is written into a pipe or device.
+    ///
+    /// # Errors
+    /// The folder is missing or closed to us. A folder of that name is told of by [`Output::finish`].
+    pub fn own_file(path: &Path) -> Result<Self> {
+        Self::beside(path.to_path_buf(), None).map_err(|e| e.in_file(path))
+    }
+
     fn open_file(path: &Path) -> Result<Self> {
         let existing = match fs::metadata(path) {
             Ok(metadata) => Some(metadata),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(e.into()),
         };
-        let mut builder = tempfile::Builder::new();
         let mut target = path.to_path_buf();
         match &existing {
             Some(metadata) if metadata.is_dir() => {
@@ -112,43 +121,49 @@ impl Output {
             }
             Some(metadata) if !metadata.is_file() => {
                 let file = File::options().write(true).open(path)?;
-                let writer = BufWriter::with_capacity(BUFFER, file);
+                let writer = BufWriter::with_capacity(BUFFER, Patient::new(file));
                 return Ok(Self(Sink::Special(writer, path.to_path_buf())));
             }
             Some(metadata) if metadata.permissions().readonly() => {
                 return Err(Error::new("expected a file to replace, found it read-only"));
             }
             Some(_) => target = fs::canonicalize(path)?,
-            None => {
-                // The permissions of any new file, less the umask, instead of a private one's.
-                #[cfg(unix)]
-                builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-            }
+            None => {}
+        }
+        Self::beside(target, existing.map(|metadata| metadata.permissions()))
+    }
+
+    /// A file beside `target` that is to take its place, and its permissions if it has any.
+    fn beside(target: PathBuf, permissions: Option<fs::Permissions>) -> Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        // The permissions of any new file, less the umask, instead of a private one's.
+        #[cfg(unix)]
+        if permissions.is_none() {
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         }
         let folder = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         if !folder.is_dir() {
-            return Err(Error::new(format_args!(
-                "expected the folder {0}, found none; create it with `mkdir -p {0}`",
-                folder.display()
-            )));
+            let name = folder.display();
+            return Err(Error::new(match path::home_hint(folder) {
+                Some(hint) => format!("expected the folder {name}, found none; {hint}"),
+                None => format!(
+                    "expected the folder {name}, found none; create it with `mkdir -p {}`",
+                    path::quote(folder)
+                ),
+            }));
         }
         let (file, guard) = temporary::create(&mut builder, folder).context("writing beside it")?;
-        if let Some(metadata) = existing {
-            file.as_file().set_permissions(metadata.permissions())?;
+        if let Some(permissions) = permissions {
+            file.as_file().set_permissions(permissions)?;
         }
         Ok(Self(Sink::Beside(Beside {
             writer: BufWriter::with_capacity(BUFFER, file),
             target,
             _guard: guard,
         })))
-    }
-
-    /// Whether this is stdout.
-    pub fn is_stdout(&self) -> bool {
-        matches!(self.0, Sink::Stdout(_))
     }
 
     /// Passes on what is buffered and puts the file in its place.
@@ -203,7 +218,7 @@ pub fn refuse_same_file(input: &Input, output: &Output) -> Result<()> {
     let (Sink::Stdout(writer) | Sink::Special(writer, _)) = &output.0 else {
         return Ok(());
     };
-    if is_same_file(input.file(), writer.get_ref())? {
+    if is_same_file(input.file(), writer.get_ref().file())? {
         let error = Error::new("expected input and output to differ, found the same file");
         return Err(error.in_file(input.path()));
     }

@@ -119,13 +119,26 @@ impl Names {
         }
     }
 
+    /// Whether there are ids in the names.
+    pub fn have_ids(&self) -> bool {
+        self.pattern.has_id()
+    }
+
+    /// The name that a picture would get.
+    ///
+    /// # Errors
+    /// Those of [`Pattern::name`].
+    pub fn look(&self, number: u64, id: Option<&str>) -> Result<String> {
+        self.pattern.name(number, id)
+    }
+
     /// The next picture's file. `counted` says that the number is higher than all counted ones before; a number that
     /// comes from elsewhere may be any.
     ///
     /// # Errors
     /// Those of [`Pattern::name`]; the name has been given already.
     pub fn next(&mut self, number: u64, counted: bool, id: Option<&str>) -> Result<PathBuf> {
-        let name = self.pattern.name(number, id)?;
+        let name = self.look(number, id)?;
         let by_number = self.pattern.has_number() && !self.pattern.has_id();
         let taken = if by_number && counted {
             self.counted = number;
@@ -224,6 +237,7 @@ mod tests {
         assert_eq!(name("{id}", 1, Some(".hidden.x")), "_hidden.x");
         assert_eq!(name("{id}", 1, Some("a\0\n\x1bb\\c")), "a___b_c");
         assert_eq!(name("{id}", 1, Some("x\u{202e}gnp.exe")), "x_gnp.exe");
+        assert_eq!(name("{id}", 1, Some("fo\u{200b}x")), "fo_x");
         assert_eq!(name("{id}", 1, Some("狐 %d {id}")), "狐 %d {id}");
         assert_eq!(name("{id}-%d", 3, Some("a")), "a-3");
     }

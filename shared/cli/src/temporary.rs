@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::interrupt::Guard;
+use crate::regular;
 
 /// Names that nobody else gives: what is called so and not locked may be removed.
 const PREFIX: &str = ".turbo-";
@@ -56,14 +57,31 @@ pub fn remove_leftovers(folder: &Path) {
         let ours = name
             .to_str()
             .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-        // Nothing but files: opening a pipe waits for its reader.
-        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            let path = entry.path();
-            let file = File::options().write(true).open(&path);
-            if file.is_ok_and(|file| file.try_lock().is_ok() && is_at(&file, &path)) {
-                let _ = std::fs::remove_file(&path);
-            }
+        if ours && let Some(leftover) = Leftover::find(entry.path()) {
+            leftover.remove();
         }
+    }
+}
+
+/// A temporary file that nobody had locked. It is locked now, until it is removed: its maker, who locks it in the moment
+/// after making it, would otherwise find it unlocked and in its place, and lose it.
+struct Leftover {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Leftover {
+    fn find(path: PathBuf) -> Option<Self> {
+        let file = regular::open(File::options().write(true), &path).ok()?;
+        let free = file.try_lock().is_ok() && is_at(&file, &path);
+        free.then_some(Self {
+            path,
+            _locked: file,
+        })
+    }
+
+    fn remove(self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -128,6 +146,43 @@ mod tests {
         std::fs::write(folder.join(".turbo-dead.part"), "x").unwrap();
         drop(create(&mut Builder::new(), folder).unwrap());
         assert_eq!(names(folder), [".turbo-dead.part"]);
+    }
+
+    /// Between the look at a leftover and its removal its maker may lock it. It must not get a file that is removed
+    /// then.
+    #[test]
+    fn a_leftover_is_locked_until_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Builder::new()
+            .prefix(PREFIX)
+            .suffix(SUFFIX)
+            .tempfile_in(folder.path())
+            .unwrap();
+        let leftover = Leftover::find(made.path().to_owned()).unwrap();
+        assert!(
+            made.as_file().try_lock().is_err(),
+            "its maker has to make another"
+        );
+        leftover.remove();
+        made.as_file().try_lock().unwrap();
+        assert!(!is_at(made.as_file(), made.path()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_of_ours_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::write(folder.join("a"), "x").unwrap();
+        std::os::unix::fs::symlink("a", folder.join(".turbo-link.part")).unwrap();
+        let pipe = folder.join(".turbo-pipe.part");
+        let made = std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        remove_leftovers(folder);
+        assert_eq!(names(folder), [".turbo-link.part", ".turbo-pipe.part", "a"]);
     }
 
     /// Makers and cleaners at once: every maker gets a file that stays.

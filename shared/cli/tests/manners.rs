@@ -259,7 +259,6 @@ fn closed_and_broken_standard_streams_do_no_harm() {
     for (line, status) in [
         // A closed stdin is an empty one, here an error of the tool's own.
         (r#""$0" <&-"#, 1),
-        (r#"echo abc | "$0" >&-"#, 0),
         (r#"echo abc | "$0" --verbose 2>&-"#, 0),
         (r#""$0" missing 2>/dev/full"#, 1),
         (r#""$0" --bad-flag 2>/dev/full"#, 2),
@@ -274,6 +273,155 @@ fn closed_and_broken_standard_streams_do_no_harm() {
         );
         assert!(!stderr(&output).contains("panicked"), "{line}");
     }
+}
+
+/// What is written to a closed stdout is lost: that is no success.
+#[cfg(unix)]
+#[test]
+fn a_closed_stdout_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for line in [
+        r#"echo abc | "$0" >&-"#,
+        r#""$0" --help >&-"#,
+        r#"echo abc | "$0" -o - >&-"#,
+    ] {
+        let output = shell(line, folder.path());
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        let text = stderr(&output);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.contains("stdout: expected it open, found it closed"),
+            "{text}"
+        );
+    }
+    for (line, out) in [
+        // The null device is no closed stdout, whichever way it was opened.
+        (r#"echo abc | "$0" > /dev/null"#, ""),
+        (r#"echo abc | "$0" 1<> /dev/null"#, ""),
+        // Nothing goes there.
+        (r#"echo abc | "$0" -o "$1/a" >&-; cat "$1/a""#, "abc\n"),
+        (r#"echo abc | "$0" <&0 2>&-"#, "abc\n"),
+    ] {
+        let output = shell(line, folder.path());
+        assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), out, "{line}");
+    }
+}
+
+/// Whoever shares a pipe with a tool may have made it non-blocking.
+#[cfg(unix)]
+#[test]
+fn non_blocking_pipes_are_waited_for() {
+    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
+    let script = r#"
+import os, subprocess, sys, time
+for ends in (0, 1):
+    (r, w), (r2, w2) = os.pipe(), os.pipe()
+    e, e2 = os.pipe()
+    for fd in (r, w2, e2):
+        os.set_blocking(fd, False)
+    tool = subprocess.Popen([sys.argv[1], "--verbose"], stdin=r, stdout=w2, stderr=e2)
+    os.close(r), os.close(w2), os.close(e2)
+    time.sleep(0.2)  # it waits for input
+    data = bytes(range(256)) * 4096
+    if os.fork() == 0:
+        os.close(r2)
+        with os.fdopen(w, "wb") as out:
+            out.write(data)
+        os._exit(0)
+    os.close(w)
+    time.sleep(0.5)  # the pipe behind it is full
+    got = b""
+    while piece := os.read(r2, 1 << 16):
+        got += piece
+    assert got == data, len(got)
+    assert tool.wait() == 0
+    assert os.read(e, 1000).startswith(b"copy: frame 0: ")
+print("well")
+"#;
+    let output = Command::new(&python)
+        .args(["-c", script])
+        .arg(copy())
+        .output();
+    let Ok(output) = output else {
+        eprintln!("skipped: no {python}");
+        return;
+    };
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "well\n",
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// Under a limit on memory a tool says what wanted how much, leaves nothing behind, and is no bug.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_ends_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for (flags, wanted) in [
+        ("--allocate 3000000000", "3.00 GB"),
+        ("--map 3000000000", "3.00 GB"),
+    ] {
+        let line = format!(r#"ulimit -v 500000; echo abc | "$0" {flags} -o "$1/a""#);
+        let output = shell(&line, folder.path());
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.starts_with("copy: 64x64: not enough memory: expected at least 3."),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!(
+                "{wanted} more refused (`ulimit -v` allows 512.0 MB)"
+            )),
+            "{text}"
+        );
+        assert_eq!(names(folder.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn hints_help() {
+    for (args, text) in [
+        (
+            &["--wait", "-1"][..],
+            "'-1' for '--wait <MS>': expected a whole number from 0",
+        ),
+        (&["--wait=-1"], "expected a whole number from 0"),
+        (&["--wait", "soon"], "expected a whole number from 0"),
+        (&["--no-such", "-1"], "unexpected argument '--no-such'"),
+        (&["~/none"], "~ is made a home folder by the shell"),
+        (
+            &["--output=~/none/a"],
+            "~ is made a home folder by the shell",
+        ),
+    ] {
+        let output = run(args, b"");
+        let found = stderr(&output);
+        assert!(found.contains(text), "{args:?}: {found}");
+        assert!(!found.contains("mkdir"), "{found}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it's/a");
+    let found = stderr(&run(&["-o", path.to_str().unwrap()], b"abc"));
+    assert!(
+        found.contains(r"mkdir -p '") && found.contains(r"it'\''s"),
+        "{found}"
+    );
+}
+
+#[test]
+fn messages_are_of_bounded_length() {
+    let long = "x".repeat(100_000);
+    let found = stderr(&run(&[&long], b""));
+    assert!(
+        found.len() < 2100 && found.contains("..."),
+        "{}",
+        found.len()
+    );
 }
 
 #[test]
@@ -319,15 +467,15 @@ fn a_file_is_not_appended_to_itself() {
     assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"old");
 }
 
-/// Whether this process was started with SIGINT ignored, as by `cargo test &` in a script. Its
-/// children inherit that, and the tools respect it.
-fn ignores_interruption() -> bool {
+/// Whether this process was started with a signal ignored, as by `cargo test &` in a script. Its children inherit
+/// that, and the tools respect it.
+fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask & 0b10 != 0)
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 != 0)
 }
 
 /// Starts writing a file in `folder`, and sends a signal when the temporary file is there.
@@ -367,7 +515,7 @@ fn signalled(folder: &Path, signal: &str) -> (std::process::ExitStatus, String) 
 
 #[test]
 fn an_interruption_is_130_and_leaves_no_temporary_file() {
-    if ignores_interruption() {
+    if is_ignored(2) {
         eprintln!("skipped: SIGINT is ignored here");
         return;
     }
@@ -379,11 +527,56 @@ fn an_interruption_is_130_and_leaves_no_temporary_file() {
 
 #[cfg(unix)]
 #[test]
-fn termination_is_that_of_any_program_and_leaves_no_temporary_file() {
+fn signals_end_a_tool_as_any_program_and_leave_no_temporary_file() {
     use std::os::unix::process::ExitStatusExt;
+    for (name, number) in [
+        ("HUP", 1),
+        ("TERM", 15),
+        ("QUIT", 3),
+        ("XCPU", 24),
+        ("USR1", 10),
+    ] {
+        if is_ignored(number) || !cfg!(target_os = "linux") {
+            eprintln!("skipped: SIG{name} is ignored here, or has another number");
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (status, text) = signalled(folder.path(), &format!("-{name}"));
+        assert_eq!(
+            (status.signal(), text.as_str()),
+            (Some(number), ""),
+            "{name}"
+        );
+        assert_eq!(names(folder.path()), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// What `nohup` ignores stays so.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let line =
+        r#"trap '' HUP; "$0" --wait 500 "$1/b" -o "$1/a" & sleep 0.2; kill -HUP $!; wait $!"#;
     let folder = tempfile::tempdir().unwrap();
-    let (status, text) = signalled(folder.path(), "-TERM");
-    assert_eq!((status.signal(), text.as_str()), (Some(15), ""));
+    fs::write(folder.path().join("b"), "abc").unwrap();
+    let output = shell(line, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(names(folder.path()), ["a", "b"]);
+}
+
+/// A file that grows beyond `ulimit -f` is an error that leaves nothing behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_too_large_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"ulimit -f 8; head -c 100000 /dev/zero | "$0" -o "$1/a""#;
+    let output = shell(line, folder.path());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("File too large"),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }
 

@@ -3,8 +3,8 @@
 use crate::emit::{Computed, Emitter};
 use crate::{Fault, Source, StreamArgs};
 use std::time::Duration;
-use turbo_cli::{Console, Error, OnError, Output, OutputArgs, Result};
-use turbo_wire::{Header, Kind, Limits};
+use turbo_cli::{Console, Error, OnError, Output, OutputArgs, Result, set_task};
+use turbo_wire::{Header, Kind, Limits, keys};
 
 /// What an item will become, known before its body has come.
 #[derive(Debug)]
@@ -182,6 +182,7 @@ impl<S: Stage> Run<'_, S> {
         let Some(Planned { header, open, plan }) = planned else {
             return Ok(true);
         };
+        set_task(task(self.frames, &header));
         self.emitter.announce(&header).map_err(Fault::Run)?;
         let body = source.body()?;
         let mut out = Out {
@@ -202,6 +203,14 @@ fn blamed<S: Source>(fault: Fault, source: &S) -> Fault {
     match fault {
         Fault::Item(error) => Fault::Item(source.blame(error)),
         run @ Fault::Run(_) => run,
+    }
+}
+
+/// What is done for a frame, for when memory ends meanwhile.
+fn task(index: u64, header: &Header) -> String {
+    match (header.get(keys::WIDTH), header.get(keys::HEIGHT)) {
+        (Some(width), Some(height)) => format!("frame {index}: {width}x{height}"),
+        _ => format!("frame {index}"),
     }
 }
 

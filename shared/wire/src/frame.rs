@@ -1,9 +1,11 @@
 //! A frame in memory.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-use crate::{Error, Header, Result};
+use crate::{Error, Header, Result, TensorSpec};
 
 /// A whole frame: a header and the bodies of its tensors.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,17 +31,23 @@ impl Frame {
         Self { header, body }
     }
 
+    /// All tensors in the header's order, each with its little-endian body in C order. For whoever
+    /// looks at all of them: [`bytes`](Self::bytes) searches for each one.
+    pub fn tensors(&self) -> impl Iterator<Item = (&TensorSpec, &[u8])> {
+        self.header
+            .tensors()
+            .iter()
+            .scan(self.body(), |rest, tensor| {
+                let (bytes, after) = rest.split_at_checked(tensor.byte_len()?)?;
+                *rest = after;
+                Some((tensor, bytes))
+            })
+    }
+
     /// The little-endian body of one tensor, in C order; `None` if there is no such tensor.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        let mut begin = 0;
-        for tensor in self.header.tensors() {
-            let end = begin + tensor.byte_len()?;
-            if tensor.name == name {
-                return self.body.get(begin..end);
-            }
-            begin = end;
-        }
-        None
+        self.tensors()
+            .find_map(|(tensor, bytes)| (tensor.name == name).then_some(bytes))
     }
 
     /// One tensor's values, widened from f32, f16 or bf16; `None` if there is no such tensor, or
@@ -75,17 +83,23 @@ impl Frame {
 /// Puts a body's parts in the header's order, and checks that they are all there and of the right
 /// size.
 pub(crate) fn arrange<'a>(header: &Header, tensors: &[(&str, &'a [u8])]) -> Result<Vec<&'a [u8]>> {
-    for (index, (name, _)) in tensors.iter().enumerate() {
-        let twice = tensors[..index].iter().any(|(other, _)| other == name);
-        if twice || header.tensor(name).is_none() {
-            return Err(Error::BodyExtra {
-                tensor: (*name).to_owned(),
-            });
+    // By name, as a search for each tensor would take the square of their number.
+    let extra = |name: &str| Error::BodyExtra {
+        tensor: name.to_owned(),
+    };
+    let mut given = BTreeMap::new();
+    for (name, bytes) in tensors {
+        if given.insert(*name, *bytes).is_some() {
+            return Err(extra(name));
         }
+    }
+    let known: BTreeSet<&str> = header.tensors().iter().map(|t| &t.name[..]).collect();
+    if let Some(name) = given.keys().find(|name| !known.contains(*name)) {
+        return Err(extra(name));
     }
     let mut parts = Vec::with_capacity(tensors.len());
     for tensor in header.tensors() {
-        let Some((_, bytes)) = tensors.iter().find(|(name, _)| *name == tensor.name) else {
+        let Some(&bytes) = given.get(&tensor.name[..]) else {
             return Err(Error::BodyMissing {
                 tensor: tensor.name.clone(),
             });
@@ -97,7 +111,7 @@ pub(crate) fn arrange<'a>(header: &Header, tensors: &[(&str, &'a [u8])]) -> Resu
                 found: bytes.len() as u64,
             });
         }
-        parts.push(*bytes);
+        parts.push(bytes);
     }
     Ok(parts)
 }

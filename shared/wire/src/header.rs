@@ -1,5 +1,7 @@
 //! A frame's header: its kind, its tensors and its metadata.
 
+use std::collections::BTreeSet;
+
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
@@ -88,11 +90,12 @@ impl Header {
     /// [`Error::Overflow`].
     pub fn new(kind: Kind, mut tensors: Vec<TensorSpec>, mut metadata: Metadata) -> Result<Self> {
         tensors.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
-        for (index, tensor) in tensors.iter().enumerate() {
+        let mut names = BTreeSet::new();
+        for tensor in &tensors {
             if tensor.name == METADATA {
                 return Err(Error::ReservedName);
             }
-            if tensors[..index].iter().any(|t| t.name == tensor.name) {
+            if !names.insert(tensor.name.as_str()) {
                 return Err(Error::DuplicateTensor {
                     name: clip(&tensor.name),
                 });

@@ -1,6 +1,6 @@
 //! Caps on what a header may announce.
 
-use crate::{Error, Header, TensorSpec};
+use crate::{Error, TensorSpec};
 
 /// Caps that a reader holds a frame to, before it reads the frame's body.
 ///
@@ -34,25 +34,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks a header that was made here, so that a producer can tell early that a reader with
-    /// these limits will refuse the frame.
-    ///
-    /// # Errors
-    /// [`Error::HeaderTooLarge`], [`Error::TooManyTensors`], [`Error::NameTooLong`],
-    /// [`Error::RankTooLarge`] or [`Error::FrameTooLarge`].
-    pub fn check(&self, header: &Header) -> Result<(), Error> {
-        let header_bytes = header.encoded().len() as u64 - 8;
-        if header_bytes > self.header_bytes {
-            return Err(Error::HeaderTooLarge {
-                found: header_bytes,
-                limit: self.header_bytes,
-                looks_like: None,
-            });
-        }
-        self.check_tensors(header.tensors())?;
-        self.check_frame(header_bytes, header.body_len())
-    }
-
     /// Number of tensors, their names and their ranks.
     pub(crate) fn check_tensors(&self, tensors: &[TensorSpec]) -> Result<(), Error> {
         if tensors.len() > self.tensors {

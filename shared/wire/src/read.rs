@@ -264,18 +264,36 @@ const SPENT: Error = Error::Order("the stream cannot be read on after an error")
 
 /// What the first 8 bytes of a foreign input are known from.
 fn looks_like(bytes: [u8; 8]) -> Option<&'static str> {
+    let text = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
     match bytes {
         [0x89, b'P', b'N', b'G', ..] => Some("a PNG picture"),
         [0xff, 0xd8, 0xff, ..] => Some("a JPEG picture"),
-        [b'P', b'K', 3, 4, ..] => Some("a ZIP or pickled PyTorch file"),
+        [b'R', b'I', b'F', b'F', ..] => Some("a WebP picture or another RIFF file"),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some("a NumPy array (.npy)"),
+        // Protocols 2 to 5; what comes next is a frame, an empty container, or the call of a class.
+        [
+            0x80,
+            2..=5,
+            0x95 | b'}' | b']' | b')' | b'c' | 0x8a | b'X' | 0x8c,
+            ..,
+        ] => Some("a Python pickle"),
+        [b'P', b'K', 3, 4, ..] => Some("a ZIP, .npz or pickled PyTorch file"),
+        [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file"),
+        [0x89, b'H', b'D', b'F', ..] => Some("an HDF5 file"),
         [0x1f, 0x8b, ..] => Some("a gzip file"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a zstd file"),
-        bytes
-            if bytes
-                .iter()
-                .all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~')) =>
-        {
-            Some("text")
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("an xz file"),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some("a bzip2 file"),
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' '] => {
+            Some("a Git LFS pointer; `git lfs pull` fetches what it stands for")
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16 text"),
+        [0xef, 0xbb, 0xbf, rest @ ..] if rest.iter().all(text) => Some("text"),
+        _ if bytes.iter().all(text) => {
+            let html = [&b"<!doc"[..], b"<html", b"<head", b"<?xml"];
+            let bytes = bytes.map(|byte| byte.to_ascii_lowercase());
+            let is_html = html.iter().any(|begin| bytes.starts_with(begin));
+            Some(if is_html { "a web page (HTML)" } else { "text" })
         }
         _ => None,
     }

@@ -3,6 +3,7 @@
 use pipeline_tests::{Altered, Stage, frames, pipe, progress, python, tool};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -417,4 +418,114 @@ fn the_folder_alone() {
     fs::write(&file, "").expect("written");
     let ended = pipe([tool("encode-text", "a --cache").arg(&file).model(&model)]).run();
     ended.expect(1, &["file: --cache"]);
+}
+
+/// What stands in a file's place: what it is, and what puts it there.
+#[cfg(unix)]
+type Put<'a> = (&'a str, &'a dyn Fn(&Path));
+
+/// In a folder that others may write to as well, what stands under a name of ours may be a link to anything, or a pipe.
+#[cfg(unix)]
+#[test]
+fn nothing_but_regular_files_is_read_or_written() {
+    use std::os::unix::fs::symlink;
+    let (model, cache, elsewhere) = (tiny_lettered(), folder(), folder());
+    let (expected, _) = run(encode(&model, &cache).arg("a"), "");
+    let (entry, good) = entries(&cache).pop_first().expect("an entry");
+    let precious = elsewhere.path().join("precious");
+    fs::write(&precious, "precious").expect("written");
+    let identities: Vec<_> = files(&cache, "identity").into_keys().collect();
+    let fifo = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo").success());
+    };
+    let put: [Put; 5] = [
+        ("a link", &|path| symlink(&precious, path).expect("made")),
+        ("a link to nothing", &|path| {
+            symlink(elsewhere.path().join("none"), path).expect("made");
+        }),
+        ("a device", &|path| {
+            symlink("/dev/zero", path).expect("made");
+        }),
+        ("a pipe", &fifo),
+        // A link to what would be taken as it stands there.
+        ("a link to an entry", &|path| {
+            let copy = elsewhere.path().join("copy");
+            fs::write(&copy, &good).expect("written");
+            symlink(&copy, path).expect("made");
+        }),
+    ];
+    for (what, put) in put {
+        for path in identities.iter().chain([&entry]) {
+            fs::remove_file(path).expect("removed");
+            put(path);
+            let ended = pipe([tool("encode-text", "--cache")
+                .arg(cache.path())
+                .model(&model)
+                .arg("a")])
+            .limit(30)
+            .run();
+            assert!(ended.ok() == expected, "{what}");
+            if *path == entry {
+                let said = &ended.stages[0].stderr;
+                assert!(
+                    said.contains("damaged, and to be replaced"),
+                    "{what}: {said}"
+                );
+                assert!(said.contains("expected a regular file"), "{what}: {said}");
+                assert_eq!(said.matches("safetensors").count(), 1, "{what}: {said}");
+            }
+            let metadata = fs::symlink_metadata(path);
+            let is_file = metadata.is_ok_and(|metadata| metadata.is_file());
+            assert!(is_file, "{what}: {}", path.display());
+        }
+        let kept = fs::read_to_string(&precious).expect("is there");
+        assert_eq!(kept, "precious", "{what}");
+        assert!(!elsewhere.path().join("none").exists(), "{what}");
+        assert!(fs::read(&entry).expect("is there") == good, "{what}");
+    }
+}
+
+/// A checkpoint that is overwritten in its place while a tool has it open: what is computed of it is nobody's.
+#[test]
+fn a_checkpoint_that_changes_under_way_leaves_nothing_in_the_cache() {
+    let cache = folder();
+    let file = "text_encoder/model.fp16.safetensors";
+    let model = Altered::of(&tiny_lettered()).with_bytes(file, |bytes| bytes);
+    let path = model.path().join(file);
+    let original = fs::read(&path).expect("is there");
+    let overwrite = |change: fn(&mut u8)| {
+        let mut bytes = original.clone();
+        bytes[original.len() / 2..].iter_mut().for_each(change);
+        // In place: the same file to whoever has it open.
+        let mut file = fs::File::options().write(true).open(&path).expect("opens");
+        file.write_all(&bytes).expect("written");
+    };
+    let (first, _) = run(tool("encode-text", "a").model(model.path()), "");
+    let mut running = pipe([encode(model.path(), &cache)]).held().start();
+    let mut stdin = running.stdin.take().expect("is held");
+    let mut stdout = running.stdout.take().expect("is held");
+    stdin.write_all(b"a\n").expect("it reads");
+    let mut frame = vec![0; first.len()];
+    stdout.read_exact(&mut frame).expect("a frame");
+    assert!(frame == first);
+    // So that the clock of the file system has moved on.
+    std::thread::sleep(Duration::from_millis(50));
+    overwrite(|byte| *byte ^= 1);
+    stdin.write_all(b"b\n").expect("it reads");
+    drop(stdin);
+    let ended = running.wait();
+    let end = &ended.stages[0];
+    assert_eq!(end.status.code(), Some(1), "{}", end.stderr);
+    assert!(
+        end.stderr.contains("frame 1: ") && end.stderr.contains("found them changed meanwhile"),
+        "{}",
+        end.stderr
+    );
+    assert_eq!(entries(&cache).len(), 1);
+    // As it was again: what is found and what is made anew is right.
+    overwrite(|_| {});
+    let words = |stage: Stage| stage.words("a b");
+    let (plain, _) = run(words(tool("encode-text", "").model(model.path())), "");
+    assert!(run(words(encode(model.path(), &cache)), "").0 == plain);
 }

@@ -4,6 +4,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: turbo_cli::Allocator = turbo_cli::Allocator;
+
 fn main() -> ExitCode {
     turbo_cli::main(denoise::run)
 }

@@ -255,3 +255,46 @@ pub(crate) struct Step<'a> {
     /// Standard deviation of the noise in the sample before the step.
     pub(crate) sigma: f32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Flags;
+    use turbo_sdxl::{DType, Device};
+    use turbo_wire::Metadata;
+
+    #[test]
+    fn a_prompt_is_worked_out_once_as_long_as_it_stays() {
+        let networks = Networks {
+            device: Device::Cpu,
+            dtype: DType::F32,
+        };
+        let folder = turbo_testkit::tiny();
+        let pipeline = Pipeline::open(&networks, folder.to_str().unwrap()).unwrap();
+        let config = pipeline.unet.config();
+        let (width, pooled) = (config.cross_attention_dim, config.pooled_dim());
+        let row = |value: f32| Row {
+            tokens: 2,
+            positive: Embeds {
+                prompt: vec![value; 2 * width],
+                pooled: vec![value; pooled],
+            },
+            negative: None,
+        };
+        let settings = |side| {
+            let header = Header::text_embeddings(1, 2, 3, 4, false, Metadata::new()).unwrap();
+            Settings::new(&header, &Flags::default(), 0, side, None).unwrap()
+        };
+        let condition = |value, side| {
+            pipeline
+                .condition(&settings(side), row(value), Vec::new())
+                .unwrap()
+        };
+        let first = condition(0.5, 64);
+        assert!(Rc::ptr_eq(&first, &condition(0.5, 64)));
+        assert!(!Rc::ptr_eq(&first, &condition(0.25, 64)));
+        assert!(!Rc::ptr_eq(&first, &condition(0.5, 64)), "one is kept");
+        let other = condition(0.5, 64);
+        assert!(!Rc::ptr_eq(&other, &condition(0.5, 128)));
+    }
+}

@@ -57,7 +57,7 @@ pub struct Flags {
     /// Frame k has the seed N + k, and if M pictures are drawn of it, the seeds from N + k * M on, so that no two
     /// pictures of a stream have the same unless its frames ask for different numbers of them. Row b of a frame of
     /// several rows counts on from its frame's seed. Without a seed a random one is taken.
-    #[arg(long, value_name = "N", value_parser = settings::parse::<u64>(keys::SEED))]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
 
     /// How far seeds count on from frame to frame; 0 keeps one for all, as films want it [default: 1]
@@ -95,6 +95,13 @@ pub struct Flags {
     /// Tell the network of a crop with this corner [default: 0x0]
     #[arg(long, value_name = "TxL", value_parser = settings::parse::<Pair>(keys::CROPS_TOP_LEFT))]
     pub crops_top_left: Option<Pair>,
+}
+
+/// Reads a seed. -1 is what other programs call a random one.
+fn seed(text: &str) -> Result<u64, String> {
+    settings::parse::<u64>(keys::SEED)(text).map_err(|wrong| {
+        format!("{wrong}; without --seed a random one is taken, and written into the picture")
+    })
 }
 
 /// Everything that makes the latents, beside the embeddings and the model.

@@ -134,7 +134,7 @@ impl<'a> Encoder<'a> {
         let mut tokenizers = [tokenizer(1)?, tokenizer(2)?];
         self.adapters.add_tokens(&mut tokenizers, &mut *encoders)?;
         if let Some((_, keys)) = &self.cache {
-            keys.check(model)?;
+            keys.check()?;
         }
         self.open.get_or_init(|| Open {
             tokenizers,
@@ -200,7 +200,7 @@ impl<'a> Encoder<'a> {
             cut_off: tokenized.cut_off,
         };
         if let Some((cache, keys)) = &self.cache {
-            cache.put(&keys.of(&text), &embeddings);
+            cache.put(keys, &text, &embeddings)?;
         }
         let embeddings = Rc::new(embeddings);
         self.remember(text, &embeddings);
@@ -281,8 +281,13 @@ impl<'a> Encoder<'a> {
     fn warn(&self, text: &Text, cut_off: CutOff, tokens: usize, what: &str) {
         for rest in text.ends(cut_off) {
             let room = tokens.saturating_sub(2);
+            let shown: String = rest.chars().take(SHOWN).collect();
+            let more = match rest.len() - shown.len() {
+                0 => String::new(),
+                bytes => format!(" and {bytes} bytes more"),
+            };
             self.console.warn(format_args!(
-                "{what}: only the first {room} tokens count without --weighted blend (or scale); cut off: {rest:?}"
+                "{what}: only the first {room} tokens count without --weighted blend (or scale); cut off: {shown:?}{more}"
             ));
         }
         if text.has_idle_brackets() {
@@ -292,6 +297,9 @@ impl<'a> Encoder<'a> {
         }
     }
 }
+
+/// Characters that a warning shows of what is cut off.
+const SHOWN: usize = 100;
 
 /// How many texts an encoder remembers: a prompt of SDXL and its negative take 630 KB each.
 const KEPT: usize = 4;

@@ -16,6 +16,8 @@ mod tool;
 pub mod weighted;
 
 pub use cache::CacheArgs;
+#[doc(hidden)]
+pub use records::fuzz;
 pub use textual_inversion::EmbeddingArg;
 pub use weighted::Weighting;
 

@@ -8,7 +8,7 @@ use crate::encoder::{Encoder, Prepared};
 use crate::records::{Existing, Record, Records};
 use std::rc::Rc;
 use std::time::Duration;
-use turbo_cli::{Console, Context, Error, Result};
+use turbo_cli::{Console, Context, Error, Result, set_task};
 use turbo_stage::{Computed, Fault, Networks, Out, Planned, Slot, Stage};
 use turbo_wire::{Header, Kind, keys, metadata, names, settings};
 
@@ -120,6 +120,7 @@ impl<'a> Stage for Tool<'a> {
         let encoder = self.encoder(&record).map_err(fault)?;
         let (prompt, negative) = texts(&record);
         let what = format!("frame {number}");
+        set_task(&what);
         let known = encoder.known(&prompt, &what);
         let known_negative = negative
             .as_ref()

@@ -1,5 +1,7 @@
 //! How far two tensors are apart.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use turbo_wire::{Dtype, Frame, TensorSpec};
 
@@ -123,20 +125,24 @@ pub(crate) struct TensorDifference {
     pub(crate) distance: Option<Distance>,
 }
 
+/// A tensor and its little-endian values.
+type Tensor<'a> = (&'a TensorSpec, &'a [u8]);
+
+fn by_name(frame: &Frame) -> HashMap<&str, Tensor<'_>> {
+    let tensors = frame.tensors();
+    tensors.map(|tensor| (&tensor.0.name[..], tensor)).collect()
+}
+
 impl TensorDifference {
-    fn new(name: &str, frame: &Frame, other: &Frame, bounds: &Bounds) -> Self {
-        let here = frame.header.tensor(name);
-        let there = other.header.tensor(name);
+    fn new(name: &str, here: Option<Tensor>, there: Option<Tensor>, bounds: &Bounds) -> Self {
         let distance = match (here, there) {
-            (Some(a), Some(b)) if a.shape == b.shape => Distance::new(
-                &a.shape,
-                (a.dtype, frame.bytes(name).unwrap_or_default()),
-                (b.dtype, other.bytes(name).unwrap_or_default()),
-            ),
+            (Some((a, bytes)), Some((b, others))) if a.shape == b.shape => {
+                Distance::new(&a.shape, (a.dtype, bytes), (b.dtype, others))
+            }
             _ => None,
         };
-        let dtype = |spec: Option<&TensorSpec>| spec.map(|spec| spec.dtype.to_string());
-        let shape = |spec: Option<&TensorSpec>| spec.map(|spec| spec.shape.clone());
+        let dtype = |tensor: Option<Tensor>| tensor.map(|(spec, _)| spec.dtype.to_string());
+        let shape = |tensor: Option<Tensor>| tensor.map(|(spec, _)| spec.shape.clone());
         Self {
             name: name.to_owned(),
             dtype: dtype(here),
@@ -152,10 +158,14 @@ impl TensorDifference {
 
     /// All tensors of both frames: in this frame's order, then those that only the other has.
     pub(crate) fn all(frame: &Frame, other: &Frame, bounds: &Bounds) -> Vec<Self> {
+        let (known, others) = (by_name(frame), by_name(other));
         let here = frame.header.tensors().iter();
         let there = other.header.tensors().iter();
-        here.chain(there.filter(|spec| frame.header.tensor(&spec.name).is_none()))
-            .map(|spec| Self::new(&spec.name, frame, other, bounds))
+        here.chain(there.filter(|spec| !known.contains_key(&spec.name[..])))
+            .map(|TensorSpec { name, .. }| {
+                let of = |tensors: &HashMap<_, _>| tensors.get(&name[..]).copied();
+                Self::new(name, of(&known), of(&others), bounds)
+            })
             .collect()
     }
 }

@@ -16,13 +16,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 use turbo_cli::{
-    Console, Context, FrameReport, Input, InputArgs, LimitArgs, Output, Result, refuse_same_file,
+    Console, Context, FrameReport, Input, InputArgs, LimitArgs, Output, Result, escape_json,
+    refuse_same_file, set_task,
 };
 use turbo_wire::{Frame, keys};
 
 use crate::compare::Compare;
 pub use crate::compare::CompareArgs;
-use crate::preview::{Preview, Shown};
+use crate::preview::Preview;
 pub use crate::preview::{PreviewArgs, Protocol, Where};
 use crate::report::FrameSummary;
 
@@ -35,7 +36,8 @@ use crate::report::FrameSummary;
 /// how many values are NaN and how many infinite; the metadata. Where stdout is not a terminal,
 /// the frames are passed on to it, byte for byte and one by one.
 ///
-/// --compare tells instead how far they are from those of another stream, and --preview shows the pictures in them.
+/// --compare tells instead how far they are from those of another stream, and --preview shows the pictures in them. With
+/// --quiet nothing is shown: the frames are passed on, files of --preview are written, and the exit status tells.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(version)]
 pub struct Args {
@@ -124,15 +126,15 @@ impl Run<'_> {
     fn stream(&mut self, input: Input, path: Option<&Path>) -> Result<()> {
         let mut reader = input.frames(self.args.limits.limits());
         while let Some(header) = reader.next_header()? {
+            set_task(format_args!("frame {}", reader.index()));
             // At once, so that what comes next can open its model while the body is computed.
             self.pass(header.encoded())?;
             let frame = reader.read_body()?;
             self.pass(frame.body())?;
 
             let start = Instant::now();
-            let shown = self.show(&frame);
-            let text = self.tell(path, reader.index(), &frame, &shown.files)?;
-            let told = self.console.report(&(text + &shown.text));
+            let files = self.write(&frame);
+            let told = self.tell(path, reader.index(), &frame, &files)?;
             if self.output.is_none() {
                 told?;
             }
@@ -147,39 +149,59 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Shows the pictures in a frame. If that fails, the frame still passes; the exit status becomes 1.
-    fn show(&mut self, frame: &Frame) -> Shown {
-        let shown = self.preview.as_mut().map(|preview| preview.show(frame));
-        shown.map_or_else(Shown::default, |shown| {
-            shown.unwrap_or_else(|error| {
-                self.console.error(&error.context("--preview"));
-                Shown::default()
-            })
+    /// Writes the pictures in a frame, where that is asked for. If it fails, the frame still passes; the exit status
+    /// becomes 1.
+    fn write(&mut self, frame: &Frame) -> Vec<String> {
+        let files = self
+            .preview
+            .as_mut()
+            .map_or(Ok(Vec::new()), |preview| preview.write(frame));
+        files.unwrap_or_else(|error| {
+            self.console.error(&error.context("--preview"));
+            Vec::new()
         })
     }
 
+    fn draw(&self, frame: &Frame) -> Result<()> {
+        match &self.preview {
+            Some(preview) => preview.draw(frame, self.console),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells of a frame. The inner error is that of stderr.
     fn tell(
         &mut self,
         path: Option<&Path>,
         index: u64,
         frame: &Frame,
         files: &[String],
-    ) -> Result<String> {
-        if let Some(compare) = &mut self.compare {
-            let difference = compare.frame(path, index, frame, files)?;
-            if self.args.json {
-                json_line(&difference)
-            } else {
-                Ok(difference.table())
+    ) -> Result<Result<()>> {
+        let (json, quiet) = (self.args.json, self.console.is_quiet());
+        let text = match &mut self.compare {
+            Some(compare) => {
+                // Counts, whether or not it is told.
+                let difference = compare.frame(path, index, frame, files)?;
+                if json {
+                    json_line(&difference)?
+                } else {
+                    difference.table()
+                }
             }
-        } else {
-            let summary = FrameSummary::new(path, index, frame, files);
-            if self.args.json {
-                json_line(&summary)
-            } else {
-                Ok(summary.table())
+            None if quiet => String::new(),
+            None => {
+                let summary = FrameSummary::new(path, index, frame, files);
+                if json {
+                    json_line(&summary)?
+                } else {
+                    summary.table()
+                }
             }
+        };
+        if quiet {
+            return Ok(Ok(()));
         }
+        Ok(self.console.report(&text).and_then(|()| self.draw(frame)))
     }
 
     fn pass(&mut self, bytes: &[u8]) -> Result<()> {
@@ -193,7 +215,7 @@ impl Run<'_> {
 
 /// The JSON object, and the end of the line.
 fn json_line(value: &impl Serialize) -> Result<String> {
-    let mut json = serde_json::to_string(value)?;
+    let mut json = escape_json(&serde_json::to_string(value)?).into_owned();
     json.push('\n');
     Ok(json)
 }

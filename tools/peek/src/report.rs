@@ -43,11 +43,11 @@ impl<'a> FrameSummary<'a> {
         files: &'a [String],
     ) -> Self {
         let header = &frame.header;
-        let tensors = header.tensors().iter().map(|tensor| TensorSummary {
+        let tensors = frame.tensors().map(|(tensor, bytes)| TensorSummary {
             name: &tensor.name,
             dtype: tensor.dtype.to_string(),
             shape: &tensor.shape,
-            stats: Stats::new(tensor.dtype, frame.bytes(&tensor.name).unwrap_or_default()),
+            stats: Stats::new(tensor.dtype, bytes),
         });
         Self {
             file: path.map(|path| path.display().to_string()),

@@ -2,11 +2,18 @@
 
 use std::fmt::Write;
 
+/// Cells up to so many characters get a column as wide as they need. A longer one stands out of its column: else one
+/// long key would make each of many lines as long.
+const WIDEST: usize = 40;
+
 /// Rows with their columns one under the other, the last as long as it is.
 pub(crate) fn lines(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
-        .map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0))
+        .map(|c| {
+            let counts = rows.iter().map(|r| r[c].chars().count());
+            counts.max().unwrap_or(0).min(WIDEST)
+        })
         .collect();
     for row in rows {
         let mut line = String::new();
@@ -44,6 +51,23 @@ pub(crate) fn number(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_cell_makes_no_other_line_longer() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let long = "k".repeat(1000);
+        let mut text = String::new();
+        lines(
+            &mut text,
+            &[row([&long, "a"]), row(["key", "b"]), row(["", "c"])],
+        );
+        let expected = [
+            format!("  {long}  a"),
+            format!("  key{}  b", " ".repeat(37)),
+            format!("  {}  c", " ".repeat(40)),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn numbers_are_short() {

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::{TOOL, image, latents, many_types, objects, run, shell, stderr};
-use turbo_wire::Dtype;
+use turbo_wire::{Dtype, Header, Kind, Metadata, TensorSpec};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -39,6 +39,8 @@ fn frames_pass_byte_for_byte() {
         let output = run(folder.path(), args, &stream);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert!(output.stdout == stream, "{args:?}");
+        let is_silent = output.stderr.is_empty();
+        assert_eq!(is_silent, args == ["--quiet"], "{args:?}");
     }
     // From files too, one after the other.
     fs::write(folder.path().join("a.st"), &a).unwrap();
@@ -273,4 +275,110 @@ fn a_thousand_frames_take_no_more_memory_than_a_few() {
     if let (Some(early), Some(late)) = (rss(20), rss(999)) {
         assert!(late < early + (4 << 20), "{early} bytes, then {late}");
     }
+}
+
+/// Time and text grow with what has come, not with the square of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_tensors_and_keys_take_their_own_time_only() {
+    let folder = folder();
+    let file = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    // 100,000 tensors of a byte each: seconds for each search through all of them for each.
+    let count = 100_000;
+    let names: Vec<String> = (0..count).map(|i| format!("t{i:06}")).collect();
+    let values = [0.25_f32; 16].map(f32::to_le_bytes).concat();
+    let mut specs = vec![TensorSpec::new("latents", Dtype::F32, &[1, 4, 2, 2])];
+    specs.extend(
+        names
+            .iter()
+            .map(|name| TensorSpec::new(name, Dtype::U8, &[1])),
+    );
+    let mut bodies = vec![("latents", &values[..])];
+    bodies.extend(names.iter().map(|name| (&name[..], &[7][..])));
+    let header = Header::new(Kind::Latents, specs, Metadata::new()).unwrap();
+    file("a.st", &support::bytes(&header, &bodies));
+    let limits = "--max-tensors 1000000 --max-header-bytes 1GiB";
+    for args in ["", "--json", "--compare a.st"] {
+        let line = format!(r#"ulimit -t 10; exec "$0" {limits} {args} a.st > b.st"#);
+        let output = shell(folder.path(), &line);
+        let text = stderr(&output);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{args}: {}",
+            &text[..text.len().min(500)]
+        );
+        assert!(text.contains("t099999"), "{args}");
+        assert_eq!(
+            fs::read(folder.path().join("b.st")).unwrap(),
+            fs::read(folder.path().join("a.st")).unwrap()
+        );
+    }
+    // One long key among many short ones: each line is as long as it has to be.
+    let long = "k".repeat(300_000);
+    let keys: Vec<String> = (0..20_000).map(|i| i.to_string()).collect();
+    let mut pairs: Vec<_> = keys.iter().map(|key| (&key[..], "")).collect();
+    pairs.push((&long, "x"));
+    file("a.st", &image(1, 1, &pairs));
+    file("b.st", &image(1, 1, &[]));
+    for args in ["a.st", "a.st --compare b.st"] {
+        let output = shell(folder.path(), &format!(r#""$0" {args} > /dev/null"#));
+        assert!(
+            output.stderr.len() < 3 << 20,
+            "{args}: {} bytes",
+            output.stderr.len()
+        );
+    }
+}
+
+/// A picture on the terminal is far larger than a frame's pixel.
+#[cfg(target_os = "linux")]
+#[test]
+fn small_pictures_are_drawn_one_at_a_time() {
+    let folder = folder();
+    let pixels = vec![0; 3000 * 3];
+    let header = Header::image(3000, 1, 1, Metadata::new()).unwrap();
+    fs::write(
+        folder.path().join("a.st"),
+        support::bytes(&header, &[("image", &pixels)]),
+    )
+    .unwrap();
+    // Each takes 200 KB and more: 600 MB in all.
+    let line = r#"ulimit -v 200000; "$0" --preview=sixel a.st 2>&1 > /dev/null | wc -c"#;
+    let output = shell(folder.path(), line);
+    let count: u64 = String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(count > 1_000_000, "{count}");
+}
+
+/// JSON says the same to who reads it, and nothing to a terminal.
+#[test]
+fn json_steers_no_terminal() {
+    let folder = folder();
+    let prompt = "a\u{7f}\u{9b}31m\u{202e}\u{200b}狐\u{e0041}";
+    let frame = image(1, 1, &[("prompt", prompt)]);
+    fs::write(folder.path().join("a.st"), frame).unwrap();
+    fs::write(folder.path().join("b.st"), image(1, 1, &[])).unwrap();
+    for args in [
+        &["--json", "a.st"][..],
+        &["--json", "a.st", "--compare", "b.st"],
+        &["--progress", "json", "--quiet", "a.st"],
+    ] {
+        let output = run(folder.path(), args, b"");
+        let text = stderr(&output);
+        let steers =
+            |c: char| c != '\n' && c.is_control() || "\u{202e}\u{200b}\u{e0041}".contains(c);
+        assert!(!text.contains(steers), "{text:?}");
+        if !args.contains(&"--quiet") {
+            assert!(
+                text.contains(r"a\u007f\u009b31m\u202e\u200b狐\udb40\udc41"),
+                "{text}"
+            );
+        }
+    }
+    let output = run(folder.path(), &["--json", "a.st"], b"");
+    assert_eq!(objects(&output)[0]["metadata"]["prompt"], prompt);
 }

@@ -6,8 +6,8 @@ use turbo_cli::{Context, Result};
 /// A PNG of 8-bit RGB `pixels` (rows from the top, `3 * width * height` bytes), with a text chunk
 /// for each keyword and text. The same input gives the same bytes.
 ///
-/// A text is a tEXt chunk where Latin-1 holds it and an iTXt chunk (UTF-8) otherwise, as Pillow
-/// does and readers of `parameters` expect.
+/// A text is a tEXt chunk where it is ASCII and an iTXt chunk (UTF-8) otherwise. tEXt is Latin-1 by the PNG
+/// specification, but there are readers that take it for UTF-8.
 pub(crate) fn png(
     width: u32,
     height: u32,
@@ -23,7 +23,7 @@ pub(crate) fn png(
         let keyword = (*keyword).to_owned();
         // PNG text cannot hold NUL: its fields end in one.
         let text = text.replace('\0', "\u{fffd}");
-        if text.chars().all(|c| u32::from(c) <= 0xff) {
+        if text.is_ascii() {
             encoder.add_text_chunk(keyword, text)
         } else {
             encoder.add_itxt_chunk(keyword, text)

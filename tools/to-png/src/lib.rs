@@ -11,16 +11,40 @@ mod sink;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use turbo_cli::{
-    Console, Context, Error, FrameReport, Input, InputArgs, LimitArgs, OnError, Result,
+    Console, Context, Error, FrameReport, Input, InputArgs, LimitArgs, OnError, Result, set_task,
 };
-use turbo_wire::{FrameReader, Header, Kind, keys, names, rows};
+use turbo_wire::{FrameReader, Header, Kind, keys, metadata::read, names};
 
 use crate::grid::Grid;
+use crate::metadata::Rows;
 use crate::paste::{Paste, PasteArgs};
-use crate::sink::{Sink, Target};
+use crate::sink::Sink;
+
+/// For fuzzing, which has no other way in.
+#[doc(hidden)]
+pub mod fuzz {
+    use crate::encode;
+    use crate::metadata::Rows;
+    use turbo_wire::Metadata;
+
+    /// A PNG of the row of a frame with this metadata, and the text in it.
+    ///
+    /// # Panics
+    /// If the pixels are not three bytes each.
+    pub fn png(
+        metadata: &Metadata,
+        row: u64,
+        (width, height): (u32, u32),
+        pixels: &[u8],
+    ) -> (Vec<u8>, Vec<(&'static str, String)>) {
+        let text = Rows::new(metadata).text(row, width, height);
+        let png = encode::png(width, height, pixels, &text).expect("a size that fits");
+        (png, text)
+    }
+}
 
 // The text is the help's, where backticks would show.
 #[allow(clippy::doc_markdown)]
@@ -153,10 +177,12 @@ impl Run<'_> {
                 continue;
             }
             self.sink.make_room(header.batch()).in_frame(index)?;
-            let size = size(&header, self.args.max_side)
-                .and_then(|size| Ok((size, self.targets(&header, first)?)));
-            match size {
-                Ok((size, targets)) => self.frame(&mut reader, &header, frame, size, targets)?,
+            match self.plan(&header, first) {
+                Ok(plan) => {
+                    let (height, width) = plan.size;
+                    set_task(format_args!("frame {index}: {width}x{height}"));
+                    self.frame(&mut reader, &header, frame, &plan)?;
+                }
                 // Its body is passed over by the next next_header.
                 Err(error) => self
                     .console
@@ -164,6 +190,31 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What becomes of a frame, of which the first picture is `first` by this tool's count. Looks at the header as a
+    /// whole, not at each row: rows that are announced may never come.
+    fn plan(&self, header: &Header, first: u64) -> Result<Plan> {
+        let size = size(header, self.args.max_side)?;
+        let rows = header.batch() as u64;
+        let index: Option<u64> = read(header.metadata(), keys::PICTURE_INDEX)?;
+        // The last row has a number too.
+        if index.is_some_and(|index| index.checked_add(rows).is_none()) {
+            return Err(Error::new(format_args!(
+                "metadata: {}: expected a number that leaves room for {rows} pictures, found {}",
+                keys::PICTURE_INDEX,
+                index.unwrap_or_default()
+            )));
+        }
+        let plan = Plan {
+            size,
+            first: index.map_or(first, |index| index + 1),
+            counted: index.is_none(),
+        };
+        // A name that the first picture cannot have, none can.
+        let id = header.get(keys::ID);
+        self.sink.look(plan.first, id)?;
+        Ok(plan)
     }
 
     /// Puts a frame's pictures into the grid.
@@ -194,21 +245,8 @@ impl Run<'_> {
             return Ok(());
         };
         let png = encode::png(sheet.width, sheet.height, &sheet.pixels, &[])?;
-        let target = self.sink.target(1, true, None)?;
+        let target = self.sink.take(1, true, None)?;
         self.sink.write(&target, &png)
-    }
-
-    /// Where each picture of a frame goes, of which the first is `first` by this tool's count.
-    fn targets(&mut self, header: &Header, first: u64) -> Result<Vec<Result<Target>>> {
-        let index = turbo_wire::metadata::read::<u64>(header.metadata(), keys::PICTURE_INDEX)?;
-        let counted = index.is_none();
-        let first = index.map_or(first, |index| index.saturating_add(1));
-        let target = |row: u64| {
-            let metadata = rows::metadata(header.metadata(), row);
-            let id = metadata.get(keys::ID).map(String::as_str);
-            self.sink.target(first.saturating_add(row), counted, id)
-        };
-        Ok((0..header.batch() as u64).map(target).collect())
     }
 
     /// Writes a frame's pictures, but for those that are there already and may stay. A frame of
@@ -218,74 +256,86 @@ impl Run<'_> {
         reader: &mut FrameReader<Input>,
         header: &Header,
         number: u64,
-        size: (u32, u32),
-        targets: Vec<Result<Target>>,
+        plan: &Plan,
     ) -> Result<()> {
         let index = reader.index();
-        let is_wanted = |target: &Target| !(self.args.skip_existing && target.exists());
-        if targets
-            .iter()
-            .any(|target| target.as_ref().is_ok_and(is_wanted))
-        {
-            let compute = self.rows(reader, size, targets)?;
-            self.console.frame_done(&FrameReport {
-                frame: number,
-                id: header.get(keys::ID),
-                compute,
-                ..FrameReport::default()
-            });
+        let mut rows = Rows::new(header.metadata());
+        if self.args.skip_existing && self.is_there(header, plan, &rows) {
+            for row in 0..header.batch() as u64 {
+                let id = rows.id(row);
+                let taken = self
+                    .sink
+                    .take(plan.first + row, plan.counted, id.as_deref());
+                if let Err(error) = taken.in_frame(index) {
+                    self.console.stop_or_skip(error, self.args.on_error)?;
+                }
+            }
+            self.console.info(format_args!(
+                "frame {number}: nothing to write, all is there"
+            ));
             return Ok(());
         }
-        for error in targets.into_iter().filter_map(Result::err) {
-            self.console
-                .stop_or_skip(error.in_frame(index), self.args.on_error)?;
-        }
-        self.console.info(format_args!(
-            "frame {number}: nothing to write, all is there"
-        ));
-        Ok(())
-    }
-
-    /// Writes the frame's pictures to where they go. Gives the time it took, waiting for the body
-    /// not included.
-    fn rows(
-        &mut self,
-        reader: &mut FrameReader<Input>,
-        (height, width): (u32, u32),
-        targets: Vec<Result<Target>>,
-    ) -> Result<Duration> {
-        let index = reader.index();
         let frame = reader.read_body()?;
         let start = Instant::now();
+        let (height, width) = plan.size;
         let pixels = frame.bytes(names::IMAGE).unwrap_or_default();
-        let rows = pixels.chunks_exact(height as usize * width as usize * 3);
-        for (row, (target, pixels)) in (0..).zip(targets.into_iter().zip(rows)) {
-            let written = target.and_then(|target| {
-                if self.args.skip_existing && target.exists() {
-                    return Ok(());
-                }
-                let metadata = rows::metadata(frame.header.metadata(), row);
-                let pasted = self
-                    .paste
-                    .as_ref()
-                    .map(|paste| paste.apply((height, width), pixels));
-                let pasted = pasted.transpose()?;
-                let pixels = pasted.as_ref().map_or(pixels, |picture| picture.pixels());
-                let (height, width) = self.paste.as_ref().map_or((height, width), Paste::size);
-                let text = if self.args.no_metadata {
-                    Vec::new()
-                } else {
-                    metadata::text(&metadata, width, height)
-                };
-                let png = encode::png(width, height, pixels, &text)?;
-                self.sink.write(&target, &png)
-            });
-            if let Err(error) = written.in_frame(index) {
+        let pictures = pixels.chunks_exact(height as usize * width as usize * 3);
+        for (row, pixels) in (0..).zip(pictures) {
+            if let Err(error) = self.picture(&mut rows, row, plan, pixels).in_frame(index) {
                 self.console.stop_or_skip(error, self.args.on_error)?;
             }
         }
-        Ok(start.elapsed())
+        self.console.frame_done(&FrameReport {
+            frame: number,
+            id: header.get(keys::ID),
+            compute: start.elapsed(),
+            ..FrameReport::default()
+        });
+        Ok(())
     }
+
+    /// Whether there is a file for each picture of a frame. Stops at the first that is missing, so that it looks
+    /// at no more rows than there are files.
+    fn is_there(&self, header: &Header, plan: &Plan, rows: &Rows) -> bool {
+        (0..header.batch() as u64).all(|row| {
+            self.sink
+                .look(plan.first + row, rows.id(row).as_deref())
+                .is_ok_and(|target| target.exists())
+        })
+    }
+
+    /// Writes one picture to where it goes.
+    fn picture(&mut self, rows: &mut Rows, row: u64, plan: &Plan, pixels: &[u8]) -> Result<()> {
+        let id = rows.id(row);
+        let number = plan.first + row;
+        let target = self.sink.take(number, plan.counted, id.as_deref())?;
+        if self.args.skip_existing && target.exists() {
+            return Ok(());
+        }
+        let pasted = self.paste.as_ref();
+        let pasted = pasted
+            .map(|paste| paste.apply(plan.size, pixels))
+            .transpose()?;
+        let pixels = pasted.as_ref().map_or(pixels, |picture| picture.pixels());
+        let (height, width) = self.paste.as_ref().map_or(plan.size, Paste::size);
+        let text = if self.args.no_metadata {
+            Vec::new()
+        } else {
+            rows.text(row, width, height)
+        };
+        let png = encode::png(width, height, pixels, &text)?;
+        self.sink.write(&target, &png)
+    }
+}
+
+/// What becomes of a frame.
+struct Plan {
+    /// Height and width of its pictures.
+    size: (u32, u32),
+    /// Number of its first picture, from 1.
+    first: u64,
+    /// Whether that is this tool's own count.
+    counted: bool,
 }
 
 /// Height and width of the header's pictures, if both are at most `max_side`.

@@ -1,35 +1,80 @@
 //! A picture's metadata, and its form as PNG text.
 
 use std::path::Path;
-use turbo_wire::{Metadata, keys};
+use turbo_wire::metadata::{read, write};
+use turbo_wire::{Metadata, keys, rows};
 
 /// Keyword of the text that AUTOMATIC1111's web UI writes and many programs read.
 const PARAMETERS: &str = "parameters";
 /// Keyword of the JSON object with all metadata.
 const ALL: &str = "sdxl-turbo";
 
-/// The PNG text, keyword and text, for a picture with this metadata.
-///
-/// Pictures are handed on: of a checkpoint on this machine's disk they tell the name, not the folder it lies in.
-pub(crate) fn text(metadata: &Metadata, width: u32, height: u32) -> Vec<(&'static str, String)> {
-    let mut metadata = metadata.clone();
-    for key in [keys::MODEL, keys::VAE, keys::IMAGE, keys::MASK] {
-        if let Some(value) = metadata.get_mut(key) {
-            let path = Path::new(&*value);
-            if let (true, Some(name)) = (path.is_absolute(), path.file_name()) {
-                *value = name.to_string_lossy().into_owned();
+/// The metadata of a frame's rows. One copy is made of a frame's, whatever the number of its rows.
+pub(crate) struct Rows {
+    /// Those of the row that was asked for last.
+    metadata: Metadata,
+    /// The frame's own, which are row 0's.
+    id: Option<String>,
+    seed: Option<String>,
+    /// The seed, if it is a number.
+    first: Option<u64>,
+}
+
+impl Rows {
+    /// Pictures are handed on: of a checkpoint on this machine's disk the text tells the name, not the folder it lies
+    /// in.
+    pub(crate) fn new(frame: &Metadata) -> Self {
+        let mut metadata = frame.clone();
+        for key in [keys::MODEL, keys::VAE, keys::IMAGE, keys::MASK] {
+            if let Some(value) = metadata.get_mut(key) {
+                let path = Path::new(&*value);
+                if let (true, Some(name)) = (path.is_absolute(), path.file_name()) {
+                    *value = name.to_string_lossy().into_owned();
+                }
             }
         }
+        Self {
+            id: metadata.get(keys::ID).cloned(),
+            seed: metadata.get(keys::SEED).cloned(),
+            first: read(&metadata, keys::SEED).ok().flatten(),
+            metadata,
+        }
     }
-    let metadata = &metadata;
-    let mut text = Vec::new();
-    if let Some(parameters) = parameters(metadata, width, height) {
-        text.push((PARAMETERS, parameters));
+
+    /// The id of a row.
+    pub(crate) fn id(&self, row: u64) -> Option<String> {
+        self.id.as_ref().map(|id| rows::id(id, row))
     }
-    if let Ok(json) = serde_json::to_string(metadata) {
-        text.push((ALL, json));
+
+    /// As [`rows::metadata`] makes it, which makes a copy for each row.
+    fn of(&mut self, row: u64) -> &Metadata {
+        let seed = match row {
+            0 => self.seed.clone(),
+            row => self.first.map(|seed| rows::seed(seed, row).to_string()),
+        };
+        self.metadata.remove(keys::SEED);
+        let id = self.id(row);
+        write(&mut self.metadata, [(keys::ID, id), (keys::SEED, seed)]);
+        &self.metadata
     }
-    text
+
+    /// The PNG text of a row's picture, keyword and text.
+    pub(crate) fn text(
+        &mut self,
+        row: u64,
+        width: u32,
+        height: u32,
+    ) -> Vec<(&'static str, String)> {
+        let metadata = self.of(row);
+        let mut text = Vec::new();
+        if let Some(parameters) = parameters(metadata, width, height) {
+            text.push((PARAMETERS, parameters));
+        }
+        if let Ok(json) = serde_json::to_string(metadata) {
+            text.push((ALL, json));
+        }
+        text
+    }
 }
 
 /// The text as the web UI's `create_infotext` builds it: the prompt, a line for the negative
@@ -43,13 +88,18 @@ fn parameters(metadata: &Metadata, width: u32, height: u32) -> Option<String> {
     let values = [
         ("Steps", get(keys::STEPS)),
         ("Sampler", sampler(metadata)),
-        ("CFG scale", get(keys::GUIDANCE_SCALE)),
+        ("CFG scale", get(keys::GUIDANCE_SCALE).map(cfg_scale)),
         ("Seed", get(keys::SEED)),
         ("Size", Some(format!("{width}x{height}"))),
         ("Model", get(keys::MODEL)),
         ("VAE", get(keys::VAE)),
         ("Denoising strength", get(keys::STRENGTH)),
-        ("Clip skip", get(keys::CLIP_SKIP)),
+        (
+            "Clip skip",
+            get(keys::CLIP_SKIP).and_then(|k| clip_skip(&k)),
+        ),
+        // Whose noise the seed means: that of torch's generator on a CPU, where the web UI takes the GPU's.
+        ("RNG", get(keys::SEED).map(|_| "CPU".to_owned())),
     ];
     let values: Vec<String> = values
         .into_iter()
@@ -64,9 +114,28 @@ fn parameters(metadata: &Metadata, width: u32, height: u32) -> Option<String> {
         text.push_str("\nNegative prompt: ");
         text.push_str(negative);
     }
-    text.push('\n');
-    text.push_str(&values.join(", "));
+    // Readers take a line of fewer for a part of the prompt.
+    if values.len() >= 3 {
+        text.push('\n');
+        text.push_str(&values.join(", "));
+    }
     Some(text.trim().to_owned())
+}
+
+/// Guidance as the web UI counts it: 1 is none. Here it is off at or below 1, as in diffusers, and usually 0, which means
+/// there that the prompt does not count.
+fn cfg_scale(guidance_scale: String) -> String {
+    match guidance_scale.parse::<f64>() {
+        Ok(scale) if scale <= 1.0 => "1".to_owned(),
+        _ => guidance_scale,
+    }
+}
+
+/// Which layer counts, from the end: 1 is the one that counts where none is left out. diffusers' `clip_skip` is how many
+/// are left out.
+fn clip_skip(left_out: &str) -> Option<String> {
+    let left_out: u64 = left_out.parse().ok()?;
+    (left_out > 0).then(|| left_out.saturating_add(1).to_string())
 }
 
 /// A value as a JSON string where the line's own punctuation would break it up, which is the web
@@ -117,33 +186,50 @@ mod tests {
         ]);
         assert_eq!(
             parameters(&all, 512, 768).unwrap(),
-            "a red fox\nNegative prompt: snow\nSteps: 1, Sampler: Euler a, CFG scale: 0, Seed: 1, \
-             Size: 512x768, Model: stabilityai/sdxl-turbo"
+            "a red fox\nNegative prompt: snow\nSteps: 1, Sampler: Euler a, CFG scale: 1, Seed: 1, \
+             Size: 512x768, Model: stabilityai/sdxl-turbo, RNG: CPU"
         );
     }
 
     #[test]
     fn what_is_not_known_is_left_out() {
         let prompt = metadata(&[("prompt", "x"), ("negative_prompt", "")]);
-        assert_eq!(parameters(&prompt, 8, 16).unwrap(), "x\nSize: 8x16");
+        assert_eq!(parameters(&prompt, 8, 16).unwrap(), "x");
         let seed = metadata(&[("seed", "1"), ("scheduler", "EulerDiscreteScheduler")]);
         assert_eq!(
             parameters(&seed, 8, 16).unwrap(),
-            "Sampler: Euler, Seed: 1, Size: 8x16"
+            "Sampler: Euler, Seed: 1, Size: 8x16, RNG: CPU"
         );
         let none = metadata(&[("kind", "image")]);
         assert_eq!(parameters(&none, 8, 16), None);
         assert_eq!(
-            text(&none, 8, 16),
+            Rows::new(&none).text(0, 8, 16),
             [(ALL, r#"{"kind":"image"}"#.to_owned())]
         );
     }
 
     #[test]
+    fn numbers_are_counted_as_others_count_them() {
+        for (here, there) in [
+            ("0", "1"),
+            ("0.0", "1"),
+            ("1", "1"),
+            ("1.5", "1.5"),
+            ("7", "7"),
+            ("x", "x"),
+        ] {
+            assert_eq!(cfg_scale(here.to_owned()), there);
+        }
+        for (here, there) in [("0", None), ("1", Some("2")), ("2", Some("3")), ("x", None)] {
+            assert_eq!(clip_skip(here).as_deref(), there);
+        }
+    }
+
+    #[test]
     fn a_folder_of_this_machine_stays_on_it() {
         let all = metadata(&[("seed", "1"), ("model", "/home/me/models/mini")]);
-        let all = text(&all, 8, 16);
-        assert_eq!(all[0].1, "Seed: 1, Size: 8x16, Model: mini");
+        let all = Rows::new(&all).text(0, 8, 16);
+        assert_eq!(all[0].1, "Seed: 1, Size: 8x16, Model: mini, RNG: CPU");
         assert_eq!(all[1].1, r#"{"model":"mini","seed":"1"}"#);
     }
 
@@ -151,5 +237,16 @@ mod tests {
     fn values_that_would_break_the_line_are_quoted() {
         assert_eq!(quote("a/b c"), "a/b c");
         assert_eq!(quote("C:\\a, \"b\""), r#""C:\\a, \"b\"""#);
+    }
+
+    #[test]
+    fn rows_count_on() {
+        for seed in ["18446744073709551615", "7.0", "lucky"] {
+            let frame = metadata(&[("seed", seed), ("id", "fox"), ("mood", "wild")]);
+            let mut rows = Rows::new(&frame);
+            for row in [0, 2, 0, 5] {
+                assert_eq!(*rows.of(row), rows::metadata(&frame, row), "{seed} {row}");
+            }
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Where pictures go: stdout, one file, or files by pattern.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use turbo_cli::{
-    Context, Error, Input, Names, Output, Pattern, Result, refuse_same_file, remove_leftovers,
+    Context, Error, Input, Names, Output, Pattern, Result, quote, refuse_same_file,
+    remove_leftovers,
 };
 
 pub(crate) enum Sink {
@@ -15,7 +17,55 @@ pub(crate) enum Sink {
         path: PathBuf,
         taken: bool,
     },
-    Files(Names),
+    Files(Files),
+}
+
+/// Files by a pattern.
+pub(crate) struct Files {
+    names: Names,
+    /// What was written under names with ids in them. Other names that the file system holds for the same (in another
+    /// case, another Unicode form, by a link) lead there too.
+    written: HashSet<Identity>,
+}
+
+impl Files {
+    fn take(&mut self, number: u64, counted: bool, id: Option<&str>) -> Result<Target> {
+        let path = self.names.next(number, counted, id)?;
+        if identity(&path).is_some_and(|file| self.written.contains(&file)) {
+            return Err(Error::new(format_args!(
+                "{}: expected a new file for each picture, found that an earlier one of this run has it under another \
+                 name, which is the same to this file system; give the records other ids, or add %04d to the pattern",
+                path.display()
+            )));
+        }
+        Ok(Target::File(path))
+    }
+
+    /// Remembers what stands under a name now.
+    fn remember(&mut self, path: &Path) {
+        if self.names.have_ids() {
+            self.written.extend(identity(path));
+        }
+    }
+}
+
+/// By what a file is known, whatever its name.
+#[cfg(unix)]
+type Identity = (u64, u64);
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// The system tells the name as it was given to the file.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<Identity> {
+    fs::canonicalize(path).ok()
 }
 
 /// Where one picture goes.
@@ -60,7 +110,10 @@ impl Sink {
         if pattern.is_plain() {
             return Ok(Self::file(Path::new(&pattern.name(0, None)?)));
         }
-        Ok(Self::Files(Names::new(pattern)))
+        Ok(Self::Files(Files {
+            names: Names::new(pattern),
+            written: HashSet::new(),
+        }))
     }
 
     fn file(path: &Path) -> Self {
@@ -92,9 +145,9 @@ impl Sink {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 let numbered = path.with_file_name(format!("{stem}-%04d.png"));
                 return Err(Error::new(format_args!(
-                    "--output {}: expected one picture, found more; number the files with -o '{}'",
+                    "--output {}: expected one picture, found more; number the files with -o {}",
                     path.display(),
-                    numbered.display()
+                    quote(&numbered)
                 )));
             }
             *taken = true;
@@ -102,20 +155,27 @@ impl Sink {
         Ok(())
     }
 
-    /// Where the next picture goes. `counted` says that its number is this tool's own count.
+    /// Where a picture would go.
     ///
     /// # Errors
-    /// The pattern needs an id and there is none; another picture of this run has the name.
-    pub(crate) fn target(
-        &mut self,
-        number: u64,
-        counted: bool,
-        id: Option<&str>,
-    ) -> Result<Target> {
+    /// The pattern needs an id and there is none.
+    pub(crate) fn look(&self, number: u64, id: Option<&str>) -> Result<Target> {
         match self {
             Self::Stdout(_) => Ok(Target::Stdout),
             Self::File { path, .. } => Ok(Target::File(path.clone())),
-            Self::Files(names) => names.next(number, counted, id).map(Target::File),
+            Self::Files(files) => Ok(Target::File(files.names.look(number, id)?.into())),
+        }
+    }
+
+    /// Where the next picture goes. `counted` says that its number is this tool's own count.
+    ///
+    /// # Errors
+    /// The pattern needs an id and there is none; another picture of this run has the name, or one that is the same to
+    /// the file system.
+    pub(crate) fn take(&mut self, number: u64, counted: bool, id: Option<&str>) -> Result<Target> {
+        match self {
+            Self::Files(files) => files.take(number, counted, id),
+            Self::Stdout(_) | Self::File { .. } => self.look(number, id),
         }
     }
 
@@ -129,10 +189,14 @@ impl Sink {
                 output.write_all(png).context("stdout")?;
                 output.flush().context("stdout")
             }
-            (_, Target::File(path)) => {
+            (sink, Target::File(path)) => {
                 let mut output = Output::file(path)?;
                 output.write_all(png).context(path.display())?;
-                output.finish()
+                output.finish()?;
+                if let Self::Files(files) = sink {
+                    files.remember(path);
+                }
+                Ok(())
             }
             // Only a sink that is stdout has this target.
             (_, Target::Stdout) => Ok(()),

@@ -200,7 +200,9 @@ fn several_pictures_for_one_file_are_an_error_that_says_what_to_type() {
     expect(&run(folder.path(), &["-o", "x.png"], &frame), 0, "");
     let output = run(folder.path(), &["-o", "y.png"], &frame.repeat(2));
     expect(&output, 1, "frame 1: --output y.png");
-    expect(&output, 1, "-o 'y-%04d.png'");
+    expect(&output, 1, "-o y-%04d.png");
+    let output = run(folder.path(), &["-o", "it's.png"], &image(2, 1, 1, &[]));
+    expect(&output, 1, r"-o 'it'\''s-%04d.png'");
     let output = run(folder.path(), &["-o", "z.png"], &image(2, 1, 1, &[]));
     expect(&output, 1, "frame 0: --output z.png");
     // A batch is refused as a whole; of a stream, the first picture stays.
@@ -320,4 +322,109 @@ fn a_thousand_frames_take_no_more_memory_than_a_few() {
     if let (Some(early), Some(late)) = (rss(20), rss(999)) {
         assert!(late < early + (4 << 20), "{early} bytes, then {late}");
     }
+}
+
+/// A header that announces so many pictures of a pixel, and as many metadata keys of its own; and no body.
+fn announcement(rows: usize, keys: usize) -> Vec<u8> {
+    let names: Vec<String> = (0..keys).map(|key| format!("k{key}")).collect();
+    let mut pairs: Vec<(&str, &str)> = names.iter().map(|name| (&name[..], "")).collect();
+    pairs.push(("id", "fox"));
+    let header = turbo_wire::Header::image(rows, 1, 1, support::metadata(&pairs)).unwrap();
+    header.encoded().to_vec()
+}
+
+/// Memory and time grow with what has come, not with what is announced.
+#[cfg(target_os = "linux")]
+#[test]
+fn rows_that_are_announced_cost_nothing() {
+    let folder = folder();
+    let file = folder.path().join("a.st");
+    for name in ["fox.png", "fox-1.png", "1.png", "2.png"] {
+        fs::write(folder.path().join(name), "old").unwrap();
+    }
+    for (rows, keys) in [(20_000_000, 0), (357_913_000, 0), (1_000_000, 70_000)] {
+        let header = announcement(rows, keys);
+        fs::write(&file, &header).unwrap();
+        for args in [
+            "",
+            "--no-metadata",
+            "--grid 4",
+            "-o %d.png",
+            "-o {id}.png",
+            "-o {id}.png --on-error skip",
+            "-o %d.png --skip-existing",
+            "-o {id}.png --skip-existing --on-error skip",
+        ] {
+            let line = format!(
+                r#"ulimit -v 200000; ulimit -t 10; exec "$0" --max-header-bytes 2MiB {args} a.st"#
+            );
+            let output = shell(folder.path(), &line);
+            let text = format!(
+                "to-png: a.st: frame 0, byte {}: the input ends",
+                header.len()
+            );
+            expect(&output, 1, &text);
+            assert_eq!(stderr(&output).lines().count(), 1, "{args}");
+            assert!(output.stdout.is_empty());
+        }
+    }
+    assert_eq!(names_in(folder.path()).len(), 5);
+}
+
+#[test]
+fn a_frame_without_ids_fails_once() {
+    let folder = folder();
+    let output = run(
+        folder.path(),
+        &["-o", "{id}.png", "--on-error", "skip"],
+        &image(1000, 1, 1, &[]),
+    );
+    expect(&output, 1, "frame 0: id: expected one");
+    assert_eq!(stderr(&output).lines().count(), 1);
+    let last = u64::MAX.to_string();
+    let output = run(
+        folder.path(),
+        &["-o", "%d.png"],
+        &image(2, 1, 1, &[("picture_index", &last)]),
+    );
+    expect(
+        &output,
+        1,
+        "picture_index: expected a number that leaves room for 2 pictures",
+    );
+}
+
+/// As names that differ by case or Unicode form are on some file systems, and here by a link.
+#[cfg(unix)]
+#[test]
+fn names_that_are_one_file_are_a_clash() {
+    let folder = folder();
+    let frames = [
+        image(1, 1, 1, &[("id", "fox")]),
+        image(1, 2, 2, &[("id", "FOX")]),
+        image(1, 1, 1, &[("id", "owl")]),
+    ]
+    .concat();
+    std::os::unix::fs::symlink("fox.png", folder.path().join("FOX.png")).unwrap();
+    for more in [&[][..], &["--skip-existing"]] {
+        let args = [&["-o", "{id}.png", "--on-error", "skip"], more].concat();
+        let output = run(folder.path(), &args, &frames);
+        if more.is_empty() {
+            expect(&output, 1, "frame 1: FOX.png: expected a new file");
+        }
+        let png = fs::read(folder.path().join("fox.png")).unwrap();
+        assert_eq!(decode(&png).0, 1);
+        assert!(folder.path().join("owl.png").exists());
+        fs::remove_file(folder.path().join("owl.png")).unwrap();
+    }
+    fs::remove_file(folder.path().join("fox.png")).unwrap();
+    let args = ["-o", "{id}.png", "--skip-existing"];
+    expect(
+        &run(folder.path(), &args, &frames),
+        1,
+        "FOX.png: expected a new file",
+    );
+    // What an earlier run wrote is no clash.
+    let again = image(1, 2, 2, &[("id", "FOX")]);
+    expect(&run(folder.path(), &["-o", "{id}.png"], &again), 0, "");
 }

@@ -399,34 +399,6 @@ fn every_rule_has_its_error_and_text() {
     assert!(missing.is_empty(), "no case for {missing:?}");
 }
 
-/// A producer can ask beforehand what a reader will say.
-#[test]
-fn limits_can_be_checked_by_the_producer() {
-    let prompt = Metadata::from([("prompt".to_owned(), "x".repeat(1 << 20))]);
-    let header = Header::latents(1, 1, 1, prompt).expect("correct");
-    assert!(matches!(
-        Limits::default().check(&header),
-        Err(Error::HeaderTooLarge {
-            limit: 1_048_576,
-            ..
-        })
-    ));
-
-    let header = Header::latents(1, 8192, 8192, Metadata::new()).expect("correct");
-    assert!(matches!(
-        Limits::default().check(&header),
-        Err(Error::FrameTooLarge {
-            limit: 1_073_741_824,
-            ..
-        })
-    ));
-    let raised = Limits {
-        frame_bytes: 2 << 30,
-        ..Limits::default()
-    };
-    assert!(raised.check(&header).is_ok());
-}
-
 #[test]
 fn limits_are_inclusive() {
     let frame = raw(latents_json(), &[0; 16]);

@@ -223,3 +223,92 @@ fn pairs() {
         assert!(bad.parse::<Pair>().is_err(), "{bad}");
     }
 }
+
+fn pictured(masked: bool) -> Pictured {
+    Pictured {
+        size: (4, 6),
+        masked,
+    }
+}
+
+/// As diffusers counts: `int(steps * strength)`, in double precision.
+#[test]
+fn a_picture_brings_its_size_and_a_strength() {
+    let settings = |pairs: &[(&str, &str)], masked| {
+        Settings::new(
+            &header(pairs),
+            &Flags::default(),
+            0,
+            512,
+            Some(pictured(masked)),
+        )
+        .unwrap()
+    };
+    let plain = settings(&[], false);
+    assert_eq!((plain.height, plain.width), (32, 48));
+    assert_eq!((plain.steps, plain.strength), (2, Some(0.5)));
+    assert_eq!(plain.time_ids().map(|id| id as u32), [32, 48, 0, 0, 32, 48]);
+    let masked = settings(&[], true);
+    assert_eq!((masked.steps, masked.strength), (1, Some(1.0)));
+    let weak = settings(&[("strength", "0.3")], false);
+    assert_eq!((weak.steps, weak.strength), (4, Some(0.3)));
+    let same = settings(&[("width", "48"), ("height", "32")], false);
+    assert_eq!((same.height, same.width), (32, 48));
+    let mut metadata = Metadata::new();
+    weak.write(&mut metadata, 0);
+    assert_eq!(metadata["strength"], "0.3");
+    assert_eq!(steps_run(10, 0.7), 7);
+    assert_eq!(steps_run(3, 0.33), 0);
+    assert_eq!(steps_run(3, 1.0 / 3.0), 1);
+}
+
+#[test]
+fn less_than_a_step_says_what_would_be_one() {
+    let refused = |pairs: &[(&str, &str)]| {
+        Settings::new(
+            &header(pairs),
+            &Flags::default(),
+            0,
+            512,
+            Some(pictured(false)),
+        )
+        .unwrap_err()
+        .to_string()
+    };
+    assert_eq!(
+        refused(&[("steps", "2"), ("strength", "0.3")]),
+        "strength: 0.3 of 2 steps is less than one; give a strength of at least 0.5, or at least 4 steps"
+    );
+    assert_eq!(
+        refused(&[("steps", "3"), ("strength", "0.33")]),
+        "strength: 0.33 of 3 steps is less than one; give a strength of at least 0.3334, or at least 4 steps"
+    );
+    assert_eq!(
+        refused(&[("width", "56")]),
+        "width: expected 48, which the picture to start from has, found 56; leave it out, or give it to encode-image"
+    );
+    for steps in 1..=1000 {
+        assert_eq!(steps_run(steps, least_strength(steps)), 1, "{steps}");
+        let strength = 1.0 / steps as f64;
+        let least = least_steps(strength);
+        assert!(steps_run(least, strength) > 0 && steps_run(least - 1, strength) == 0);
+    }
+}
+
+#[test]
+fn seeds_count_by_their_step() {
+    let seed = |record, seed_step| {
+        let flags = Flags {
+            seed: Some(7),
+            images: Some(2),
+            seed_step,
+            ..Flags::default()
+        };
+        Settings::new(&header(&[]), &flags, record, 512, None)
+            .unwrap()
+            .seed
+    };
+    assert_eq!([0, 1, 2].map(|record| seed(record, None)), [7, 9, 11]);
+    assert_eq!([0, 1, 2].map(|record| seed(record, Some(0))), [7, 7, 7]);
+    assert_eq!([0, 1, 2].map(|record| seed(record, Some(10))), [7, 27, 47]);
+}

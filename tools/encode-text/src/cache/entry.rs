@@ -3,9 +3,9 @@
 use super::digest;
 use crate::embeddings::Embeddings;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::path::Path;
-use turbo_cli::{Error, Output, Result};
+use turbo_cli::{Error, Output, Result, open_regular};
 use turbo_wire::{Frame, FrameReader, FrameWriter, Kind, Limits, Metadata, names};
 
 /// Metadata: the key that the entry is the answer to.
@@ -15,7 +15,11 @@ const SUM: &str = "cache.sha256";
 /// Metadata: a JSON list of how many bytes of each text found no place.
 const CUT_OFF: &str = "cache.cut_off";
 
-/// Writes an entry, which appears whole or not at all.
+/// Bytes that an entry may have: a hundred times SDXL's 650 kB for 77 tokens. No more is kept, and no more is read of what
+/// somebody else put there.
+const LARGEST: u64 = 64 << 20;
+
+/// Writes an entry, which appears whole or not at all. One that is too large is not kept.
 pub(crate) fn write(path: &Path, key: &str, embeddings: &Embeddings) -> Result<()> {
     let cut_off = serde_json::to_string(&embeddings.cut_off)?;
     let body = [
@@ -36,8 +40,12 @@ pub(crate) fn write(path: &Path, key: &str, embeddings: &Embeddings) -> Result<(
     let header = |sum| embeddings.shape.header(false, metadata(sum));
     let frame = Frame::new(header(String::new())?, &body)?;
     let sum = checksum(key, &cut_off, &frame);
-    let mut writer = FrameWriter::new(Output::file(path)?);
-    writer.write_frame(&Frame::new(header(sum)?, &body)?)?;
+    let frame = Frame::new(header(sum)?, &body)?;
+    if frame.header.encoded().len() + frame.body().len() > LARGEST as usize {
+        return Ok(());
+    }
+    let mut writer = FrameWriter::new(Output::own_file(path)?);
+    writer.write_frame(&frame)?;
     writer.into_inner().finish()
 }
 
@@ -47,20 +55,16 @@ pub(crate) fn write(path: &Path, key: &str, embeddings: &Embeddings) -> Result<(
 /// The file is not what was written for this key.
 pub(crate) fn read(path: &Path, key: &str) -> Result<Option<Embeddings>> {
     let damaged = |what: &str| Error::new(format_args!("{what} is not what was written"));
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-        // Opening a pipe waits for its writer.
-        Ok(metadata) if !metadata.is_file() => return Err(damaged("what stands there")),
-        Ok(_) => {}
-    }
-    let file = match File::open(path) {
-        // Another process made room.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let file = match open_regular(File::options().read(true), path) {
+        // There is none, or another process made room.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let mut reader =
-        FrameReader::new(BufReader::new(file), Limits::default()).expect(Kind::TextEmbeddings);
+    let limits = Limits {
+        frame_bytes: LARGEST,
+        ..Limits::default()
+    };
+    let mut reader = FrameReader::new(BufReader::new(file), limits).expect(Kind::TextEmbeddings);
     let frame = reader
         .next_frame()?
         .ok_or_else(|| damaged("an empty file"))?;

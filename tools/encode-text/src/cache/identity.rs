@@ -6,7 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use turbo_cli::{Console, Context, Error, Result, Unit};
+use turbo_cli::{Console, Context, Error, Result, Unit, open_regular};
 
 /// Files with names that do not depend on where they lie.
 pub(crate) type Files = Vec<(String, PathBuf)>;
@@ -38,6 +38,16 @@ pub(crate) fn stamp(files: &Files) -> Result<String> {
         parts.push(facts(&metadata).into_bytes());
     }
     Ok(digest::of_parts(parts.iter().map(Vec::as_slice)))
+}
+
+/// What a file remembers of a checkpoint's contents; none where it is not there or something else.
+pub(crate) fn read(path: &Path) -> Option<String> {
+    let file = open_regular(File::options().read(true), path).ok()?;
+    let mut known = String::new();
+    // The digits and a newline; no more of what somebody else put there.
+    file.take(65).read_to_string(&mut known).ok()?;
+    known.truncate(known.trim_end().len());
+    digest::is_hex(&known).then_some(known)
 }
 
 /// Size, times and, where it has one, number of a file.

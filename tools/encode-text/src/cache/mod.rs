@@ -19,7 +19,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use turbo_cli::{Console, Context, Error, Output, Result, parse_size};
+use turbo_cli::{Console, Context, Error, Output, Result, open_regular, parse_size};
 use turbo_weights::Model;
 
 /// The environment variable that names the folder where the flag does not.
@@ -42,6 +42,11 @@ pub struct CacheArgs {
     /// Then no model is opened, and the frame is the same to the byte. The checkpoint's files are read once, to know
     /// them by. Entries are .safetensors files of a frame each; they hold no prompts. Any number of processes may
     /// share the folder. Without this flag: $TURBO_CACHE, if it is set.
+    ///
+    /// New files have the permissions that the umask gives, as any file. Whoever may read the folder can find out
+    /// whether a prompt that he guesses was encoded, and has its embeddings. Whoever may write there can put other
+    /// embeddings in place of yours: share it with those you trust. Links, pipes and devices in it are not followed or
+    /// opened.
     #[arg(help_heading = "Cache", long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub cache: Option<PathBuf>,
 
@@ -114,15 +119,13 @@ impl<'a> Cache<'a> {
         files.push(identity::program()?);
         let stamp = identity::stamp(&files)?;
         let path = self.path(&stamp, IDENTITY);
-        let known = fs::read_to_string(&path).unwrap_or_default();
-        let known = known.trim_end();
-        let identity = if digest::is_hex(known) {
+        let identity = if let Some(known) = identity::read(&path) {
             touch(&path);
-            known.to_owned()
+            known
         } else {
             let identity = identity::contents(&files, self.console)?;
             if stamp != identity::stamp(&files)? {
-                return Err(changed(model));
+                return Err(changed(model.name()));
             }
             if identity::are_settled(&files) && !self.only {
                 self.wrote(&path, write_file(&path, &format!("{identity}\n")));
@@ -131,6 +134,7 @@ impl<'a> Cache<'a> {
         };
         Ok(Keys {
             prefix: [FORMAT, &identity, computation].map(ToOwned::to_owned),
+            model: model.name().to_owned(),
             files,
             stamp,
         })
@@ -157,13 +161,19 @@ impl<'a> Cache<'a> {
 
     /// Keeps a text's embeddings, and makes room for them. A folder that cannot be written is told of once, and is no
     /// reason to stop.
-    pub(crate) fn put(&self, key: &str, embeddings: &Embeddings) {
+    ///
+    /// # Errors
+    /// The checkpoint is not any more the one that the keys are of: the embeddings may be of neither.
+    pub(crate) fn put(&self, keys: &Keys, text: &Text, embeddings: &Embeddings) -> Result<()> {
+        keys.check()?;
         if self.failed.get() {
-            return;
+            return Ok(());
         }
-        let path = self.path(key, ENTRY);
-        self.wrote(&path, entry::write(&path, key, embeddings));
+        let key = keys.of(text);
+        let path = self.path(&key, ENTRY);
+        self.wrote(&path, entry::write(&path, &key, embeddings));
         self.make_room();
+        Ok(())
     }
 
     fn path(&self, name: &str, ending: &str) -> PathBuf {
@@ -215,6 +225,8 @@ impl<'a> Cache<'a> {
 /// The keys of a checkpoint's entries.
 pub(crate) struct Keys {
     prefix: [String; 3],
+    /// The checkpoint's name.
+    model: String,
     files: identity::Files,
     stamp: String,
 }
@@ -229,34 +241,34 @@ impl Keys {
         digest::of_parts(prefix.chain(own).chain(weighting).map(str::as_bytes))
     }
 
-    /// To be called when the model has been opened: whether it is still the one that the keys are of.
+    /// To be called when the model has been opened, and when something has been computed with it: whether it is still
+    /// the one that the keys are of.
     ///
     /// # Errors
     /// It is not.
-    pub(crate) fn check(&self, model: &Model) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.stamp == identity::stamp(&self.files)? {
             return Ok(());
         }
-        Err(changed(model))
+        Err(changed(&self.model))
     }
 }
 
-fn changed(model: &Model) -> Error {
+fn changed(model: &str) -> Error {
     Error::new(format_args!(
-        "{}: expected files that stay as they are, found them changed meanwhile; start again",
-        model.name()
+        "{model}: expected files that stay as they are, found them changed meanwhile; start again"
     ))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<()> {
-    let mut output = Output::file(path)?;
+    let mut output = Output::own_file(path)?;
     output.write_all(text.as_bytes())?;
     output.finish()
 }
 
 /// Notes that a file was used. Where that is not allowed it will be removed earlier, and that is all.
 fn touch(path: &Path) {
-    if let Ok(file) = File::options().append(true).open(path) {
+    if let Ok(file) = open_regular(File::options().append(true), path) {
         let _ = file.set_modified(SystemTime::now());
     }
 }

@@ -8,6 +8,9 @@ use turbo_stage::Fault;
 /// prompt travels.
 pub(crate) const MAX_BYTES: usize = 256 << 10;
 
+/// U+FEFF in UTF-8: no part of the text behind it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The error of a prompt or line of more than [`MAX_BYTES`].
 pub(crate) fn too_long(what: &str) -> Error {
     Error::new(format_args!(
@@ -41,7 +44,7 @@ impl<R: BufRead> Lines<R> {
     /// The next line; `None` at the end.
     ///
     /// # Errors
-    /// [`Fault::Item`] for a line that is too long or no UTF-8, [`Fault::Run`] where the input fails.
+    /// [`Fault::Item`] for a line that is too long or no UTF-8 text, [`Fault::Run`] where the input fails or is UTF-16.
     pub(crate) fn next(&mut self) -> Result<Option<String>, Fault> {
         loop {
             let mut line = Vec::new();
@@ -58,9 +61,26 @@ impl<R: BufRead> Lines<R> {
             }
             self.number += 1;
             let what = self.place();
+            if self.number == 1
+                && (line.starts_with(&[0xff, 0xfe]) || line.starts_with(&[0xfe, 0xff]))
+            {
+                return Err(Fault::Run(Error::new(format_args!(
+                    "{what}: expected UTF-8, found the mark of UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`"
+                ))));
+            }
             if line.len() > MAX_BYTES && line.last() != Some(&b'\n') {
                 self.input.skip_until(b'\n').map_err(ended)?;
                 return Err(Fault::Item(too_long(&what)));
+            }
+            if let Some(byte) = line.iter().position(|&byte| byte == 0) {
+                return Err(Fault::Item(Error::new(format_args!(
+                    "{what}: expected text, found a NUL byte at {byte}; convert UTF-16 with `iconv -f UTF-16 -t \
+                     UTF-8`, and a list that NUL separates with `tr '\\0' '\\n'`"
+                ))));
+            }
+            // Some editors and shells put one at the begin of a file; files may be joined.
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
             }
             match String::from_utf8(line) {
                 Err(error) => {
@@ -112,6 +132,46 @@ mod tests {
         );
         assert_eq!(all(b""), []);
         assert_eq!(all("é\r\r\n".as_bytes()), [ok("é\r")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_line() {
+        let ok = |text: &str| Ok(text.to_owned());
+        assert_eq!(
+            all(b"\xef\xbb\xbfa\r\nb\n\xef\xbb\xbfc\n\xef\xbb\xbf\n"),
+            [ok("a"), ok("b"), ok("c")]
+        );
+        // Within a line it is the text's own.
+        assert_eq!(all("a\u{feff}".as_bytes()), [ok("a\u{feff}")]);
+    }
+
+    #[test]
+    fn other_encodings_are_told_by_name() {
+        let utf16: Vec<u8> = "\u{feff}ab\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for bytes in [&utf16[..], b"\xfe\xff\0a"] {
+            let Err(Fault::Run(error)) = Lines::new(bytes, "stdin: ").next() else {
+                panic!("it is not UTF-8")
+            };
+            let error = error.to_string();
+            assert!(
+                error.contains("line 1: expected UTF-8, found the mark of UTF-16"),
+                "{error}"
+            );
+        }
+        let without = &all(&utf16[2..])[0];
+        assert!(
+            without.as_ref().unwrap_err().contains("NUL byte at 1"),
+            "{without:?}"
+        );
+        let listed = all(b"a\0b\0\nc");
+        assert!(
+            listed[0].as_ref().unwrap_err().contains(r"tr '\0' '\n'"),
+            "{listed:?}"
+        );
+        assert_eq!(listed[1], Ok("c".to_owned()));
     }
 
     #[test]

@@ -96,3 +96,36 @@ impl Source for Records<'_> {
         error.in_frame(self.count.saturating_sub(1))
     }
 }
+
+/// For fuzzing, which has no other way in.
+pub mod fuzz {
+    use super::{Fault, Lines, Record};
+    use turbo_cli::Error;
+    use turbo_wire::Metadata;
+
+    /// The lines of an input, each or its error.
+    ///
+    /// # Errors
+    /// Those of the input as a whole.
+    pub fn lines(input: &[u8]) -> Result<Vec<Result<String, Error>>, Error> {
+        let mut lines = Lines::new(input, "");
+        let mut found = Vec::new();
+        loop {
+            match lines.next() {
+                Ok(Some(line)) => found.push(Ok(line)),
+                Ok(None) => return Ok(found),
+                Err(Fault::Item(error)) => found.push(Err(error)),
+                Err(Fault::Run(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The prompt of a record, and what travels beside it.
+    ///
+    /// # Errors
+    /// Those of the record.
+    pub fn record(line: &str) -> Result<(String, Metadata), String> {
+        let record = Record::parse(line).map_err(|error| error.to_string())?;
+        Ok((record.prompt, record.metadata))
+    }
+}

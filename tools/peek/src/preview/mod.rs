@@ -8,7 +8,7 @@ mod terminal;
 
 use std::path::Path;
 
-use turbo_cli::{Context, Output, Pattern, Result};
+use turbo_cli::{Console, Context, Output, Pattern, Result};
 use turbo_wire::{Frame, keys, rows};
 
 use picture::Picture;
@@ -61,22 +61,13 @@ pub struct PreviewArgs {
 pub(crate) struct Preview {
     target: Target,
     tensor: Option<String>,
-    /// Pictures shown.
+    /// Pictures written.
     pictures: u64,
 }
 
 enum Target {
     Terminal(Protocol),
     Files(Pattern),
-}
-
-/// What became of a frame's pictures.
-#[derive(Debug, Default)]
-pub(crate) struct Shown {
-    /// For the terminal.
-    pub(crate) text: String,
-    /// Files written.
-    pub(crate) files: Vec<String>,
 }
 
 impl Preview {
@@ -103,37 +94,45 @@ impl Preview {
         }))
     }
 
-    /// Shows all rows of a frame, if there are pictures in it.
+    /// Writes all rows of a frame to files, if that is where they go and there are pictures in it. Gives the files'
+    /// names.
     ///
     /// # Errors
     /// A file cannot be written; its name needs an id and there is none.
-    pub(crate) fn show(&mut self, frame: &Frame) -> Result<Shown> {
-        let mut shown = Shown::default();
-        for (row, picture) in Picture::all(frame, self.tensor.as_deref())
-            .iter()
-            .enumerate()
-        {
+    pub(crate) fn write(&mut self, frame: &Frame) -> Result<Vec<String>> {
+        let Target::Files(pattern) = &self.target else {
+            return Ok(Vec::new());
+        };
+        let mut files = Vec::new();
+        for (row, picture) in Picture::all(frame, self.tensor.as_deref()).enumerate() {
             self.pictures += 1;
-            match &self.target {
-                Target::Terminal(protocol) => {
-                    if row > 0 {
-                        shown.text.push('\n');
-                    }
-                    shown.text += &protocol.draw(picture)?;
-                }
-                Target::Files(pattern) => {
-                    // As to-png names rows.
-                    let id = frame
-                        .header
-                        .get(keys::ID)
-                        .map(|id| rows::id(id, row as u64));
-                    let name = pattern.name(self.pictures, id.as_deref())?;
-                    write(Path::new(&name), &picture.png()?)?;
-                    shown.files.push(name);
-                }
+            // As to-png names rows.
+            let id = frame.header.get(keys::ID);
+            let id = id.map(|id| rows::id(id, row as u64));
+            let name = pattern.name(self.pictures, id.as_deref())?;
+            write(Path::new(&name), &picture.png()?)?;
+            files.push(name);
+        }
+        Ok(files)
+    }
+
+    /// Draws all rows of a frame on the terminal, if that is where they go. One at a time, as they take far more room
+    /// there than in the frame.
+    ///
+    /// # Errors
+    /// stderr cannot be written.
+    pub(crate) fn draw(&self, frame: &Frame, console: &Console) -> Result<()> {
+        let Target::Terminal(protocol) = self.target else {
+            return Ok(());
+        };
+        for (row, picture) in Picture::all(frame, self.tensor.as_deref()).enumerate() {
+            let gap = if row > 0 { "\n" } else { "" };
+            match protocol.draw(&picture) {
+                Ok(text) => console.report(&format!("{gap}{text}"))?,
+                Err(error) => console.error(&error.context("--preview")),
             }
         }
-        Ok(shown)
+        Ok(())
     }
 }
 

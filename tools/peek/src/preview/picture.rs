@@ -3,6 +3,8 @@
 use turbo_cli::{Error, Result};
 use turbo_wire::{Dtype, Frame, Kind, names};
 
+use crate::number::numbers;
+
 /// Red, green and blue for each of SDXL's four latent channels, and what is added: 0 to 255. From the guide to callbacks
 /// of diffusers (`latents_to_rgb`), which has them from
 /// <https://huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space>.
@@ -23,39 +25,42 @@ pub(crate) struct Picture {
 
 impl Picture {
     /// The rows of a tensor, one after the other: by default that of the frame's kind. None where the frame has no
-    /// such tensor or it is no picture.
-    pub(crate) fn all(frame: &Frame, tensor: Option<&str>) -> Vec<Self> {
+    /// such tensor or it is no picture. Each is made when it is asked for, as there may be a great many small ones.
+    pub(crate) fn all<'a>(
+        frame: &'a Frame,
+        tensor: Option<&'a str>,
+    ) -> Box<dyn Iterator<Item = Self> + 'a> {
+        let none = Box::new(std::iter::empty());
         let name = match (tensor, frame.header.kind()) {
             (Some(name), _) => name,
             (None, Kind::Latents) => names::LATENTS,
             (None, Kind::Image) => names::IMAGE,
-            (None, Kind::TextEmbeddings) => return Vec::new(),
+            (None, Kind::TextEmbeddings) => return none,
         };
-        let Some(spec) = frame.header.tensor(name) else {
-            return Vec::new();
+        let Some((spec, bytes)) = frame.tensors().find(|(spec, _)| spec.name == name) else {
+            return none;
         };
         match (&spec.shape[..], spec.dtype) {
-            (&[_, 4, height, width], Dtype::F32 | Dtype::F16 | Dtype::BF16)
+            (&[_, 4, height, width], dtype @ (Dtype::F32 | Dtype::F16 | Dtype::BF16))
                 if height > 0 && width > 0 =>
             {
-                let values = frame.to_f32(name).unwrap_or_default();
-                values
-                    .chunks_exact(4 * height * width)
-                    .map(|row| Self::of_latents(row, height, width))
-                    .collect()
+                let rows = bytes.chunks_exact(4 * height * width * dtype.bitsize() / 8);
+                Box::new(rows.map(move |row| {
+                    let values = numbers(dtype, row).into_iter().flatten();
+                    let values: Vec<f32> = values.map(|value| value.to_f64() as f32).collect();
+                    Self::of_latents(&values, height, width)
+                }))
             }
             (&[_, height, width, 3], Dtype::U8) if height > 0 && width > 0 => {
-                let (pixels, _) = frame.bytes(name).unwrap_or_default().as_chunks::<3>();
-                pixels
-                    .chunks_exact(height * width)
-                    .map(|pixels| Self {
-                        width,
-                        height,
-                        pixels: pixels.to_vec(),
-                    })
-                    .collect()
+                let (pixels, _) = bytes.as_chunks::<3>();
+                let rows = pixels.chunks_exact(height * width);
+                Box::new(rows.map(move |pixels| Self {
+                    width,
+                    height,
+                    pixels: pixels.to_vec(),
+                }))
             }
-            _ => Vec::new(),
+            _ => none,
         }
     }
 

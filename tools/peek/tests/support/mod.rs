@@ -47,7 +47,7 @@ pub(crate) fn many_types(extra: &[(Dtype, &[u8])]) -> Vec<u8> {
     bytes(&header, &bodies)
 }
 
-fn bytes(header: &Header, tensors: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn bytes(header: &Header, tensors: &[(&str, &[u8])]) -> Vec<u8> {
     let frame = Frame::new(header.clone(), tensors).unwrap();
     let mut writer = FrameWriter::new(Vec::new());
     writer.write_frame(&frame).unwrap();
