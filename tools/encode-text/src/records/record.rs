@@ -59,6 +59,8 @@ impl Record {
             }
         };
         let mut metadata = Metadata::new();
+        // A name that looks like a number is rounded as one.
+        let exact = object.get(keys::ID).is_some_and(Value::is_f64);
         for (key, value) in object {
             let text = match Setting::of(&key) {
                 Some(setting) if setting.place == Place::Frame => None,
@@ -71,6 +73,10 @@ impl Record {
             if let Some(text) = text {
                 metadata.insert(key, text);
             }
+        }
+        if exact {
+            let digits = digits(line, keys::ID).map(ToOwned::to_owned);
+            metadata.extend(digits.map(|digits| (keys::ID.to_owned(), digits)));
         }
         let prompt = metadata.remove(keys::PROMPT);
         Ok(Self {
@@ -110,6 +116,38 @@ fn parsed<T: FromStr<Err = String>>(key: &str, list: &str) -> Result<Vec<T>> {
     items.into_iter().map(parse).collect()
 }
 
+/// The digits of a number as they stand in a line of JSON that is known to be an object.
+fn digits<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let bytes = line.as_bytes();
+    let (mut at, mut depth, mut found) = (0, 0, None);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                let begin = at + 1;
+                at = begin;
+                while *bytes.get(at)? != b'"' {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+                let after = line[at + 1..].trim_start();
+                // A string that is a value has no colon behind it.
+                if let (1, Some(value)) = (depth, after.strip_prefix(':'))
+                    && &line[begin..at] == key
+                {
+                    let value = value.trim_start();
+                    let end =
+                        value.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
+                    found = Some(&value[..end.unwrap_or(value.len())]);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found.filter(|digits| !digits.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +158,28 @@ mod tests {
 
     fn refused(line: &str) -> String {
         Record::parse(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_number_as_id_keeps_its_digits() {
+        for id in [
+            "7",
+            "007.0",
+            "1.10",
+            "1e2",
+            "-0.0",
+            "12345678901234567890123",
+            "0.1234567890123456789",
+        ] {
+            let line = format!(
+                r#"{{"a": ["id", {{"id": 5}}], "b": "id", "id" : {id}, "prompt": "\\"id\\": 3"}}"#
+            );
+            let Ok(record) = Record::parse(&line) else {
+                assert_eq!(id, "007.0", "no JSON");
+                continue;
+            };
+            assert_eq!(record.metadata["id"], id);
+        }
     }
 
     #[test]
