@@ -1,7 +1,9 @@
 //! Opening networks.
 
 use crate::ModelArgs;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 use turbo_cli::{Console, Result};
 use turbo_sdxl::{DType, Device, use_threads};
@@ -24,11 +26,27 @@ impl Networks {
     pub fn new(args: &ModelArgs, console: &Console) -> Result<Self> {
         args.device.expect_built(console.tool())?;
         if let Some(threads) = args.threads {
-            use_threads(threads);
+            use_threads(sensible(threads, console));
         }
         let &ModelArgs { device, dtype, .. } = args;
         Ok(Self { device, dtype })
     }
+}
+
+/// The number of threads asked for, unless it is far above that of the cores: each takes memory, and none computes faster.
+fn sensible(threads: NonZeroUsize, console: &Console) -> NonZeroUsize {
+    /// Threads a core that are taken as they are asked for.
+    const FAR: usize = 4;
+    let Ok(cores) = available_parallelism() else {
+        return threads;
+    };
+    if threads.get() <= FAR * cores.get() {
+        return threads;
+    }
+    console.warn(format_args!(
+        "--threads {threads}: expected about as many as cores, found {cores} of these; {cores} threads are used"
+    ));
+    cores
 }
 
 /// What was opened last, kept for as long as records ask for the same.

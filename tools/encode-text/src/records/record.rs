@@ -172,7 +172,7 @@ mod tests {
             "0.1234567890123456789",
         ] {
             let line = format!(
-                r#"{{"a": ["id", {{"id": 5}}], "b": "id", "id" : {id}, "prompt": "\\"id\\": 3"}}"#
+                r#"{{"a": ["id", {{"id": 5}}], "b": "id", "id" : {id}, "prompt": "\"id\": 3"}}"#
             );
             let Ok(record) = Record::parse(&line) else {
                 assert_eq!(id, "007.0", "no JSON");
