@@ -1,12 +1,21 @@
 //! `scheduler_config.json`: which class, and its keys.
 
 use crate::class::{Class, by_class_name, by_name, class_names};
-use crate::{Error, Result};
+use crate::{Error, Result, Steps};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// The file's name, as errors say it.
 const FILE: &str = "scheduler_config.json";
+/// What other programs name a schedule by.
+const NAMING_KEYS: &[&str] = &[
+    "algorithm_type",
+    "solver_order",
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
+    "use_lu_lambdas",
+];
 /// What was set over the file, as errors say it.
 const SET: &str = "scheduler_set";
 
@@ -72,6 +81,13 @@ impl SchedulerConfig {
         self
     }
 
+    /// Without the keys that were set.
+    #[must_use]
+    pub fn without_keys(mut self) -> Self {
+        self.set.clear();
+        self
+    }
+
     /// The class.
     ///
     /// # Errors
@@ -91,6 +107,45 @@ impl SchedulerConfig {
     /// [`Error::Unsupported`] where the file names one that is not here and none was taken instead.
     pub fn name(&self) -> Result<&'static str> {
         Ok(self.class()?.name)
+    }
+
+    /// diffusers' name of the class, such as `EulerAncestralDiscreteScheduler`.
+    ///
+    /// # Errors
+    /// As for [`Self::name`].
+    pub fn class_name(&self) -> Result<&'static str> {
+        Ok(self.class()?.diffusers)
+    }
+
+    /// Whether this is the class of a name of either kind.
+    pub fn is(&self, name: &str) -> bool {
+        self.class
+            .is_some_and(|class| class.name == name || class.diffusers == name)
+    }
+
+    /// The keys that tell how it differs from its class over the file: those that were set, what the short name
+    /// stands for, and what programs name a schedule by (the algorithm, the curve of sigmas). Set over the same file,
+    /// they give the same scheduler.
+    pub fn telling_keys(&self) -> Map<String, Value> {
+        let mut telling = self.set.clone();
+        let Some(class) = self.class else {
+            return telling;
+        };
+        if let Some((key, value)) = class.preset {
+            telling.entry(key).or_insert_with(|| value.into());
+        }
+        let mut keys = Keys::new(self, class);
+        // Whatever comes of it: what counts is which keys are read.
+        let _ = (class.build)(&mut keys, &Steps::count(1));
+        for key in NAMING_KEYS {
+            let stated = self.file.get(*key).filter(|value| {
+                !matches!(value, Value::Null | Value::Bool(false)) && keys.known.contains(key)
+            });
+            if let Some(value) = stated {
+                telling.entry(*key).or_insert_with(|| value.clone());
+            }
+        }
+        telling
     }
 
     /// What stands under a key, as it was set or as the file has it.

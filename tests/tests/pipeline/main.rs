@@ -36,5 +36,6 @@ mod real_weights;
 #[cfg(target_os = "linux")]
 mod remote;
 mod restart;
+mod schedulers;
 mod streams;
 mod trace;

@@ -6,6 +6,8 @@
 
 mod conditions;
 mod pipeline;
+mod recipes;
+mod sampling;
 mod settings;
 mod start;
 mod trace;
@@ -13,14 +15,17 @@ mod trace;
 use clap::Parser;
 use conditions::Conditions;
 use pipeline::Pipeline;
+use sampling::Sampling;
+pub use sampling::{Numbers, SamplingFlags};
 use settings::Settings;
 pub use settings::{Flags, Pair};
 use start::{Pictured, Starts};
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use trace::{Picture, Trace};
-use turbo_cli::{Bar, Console, Error, Result};
+use turbo_cli::{Bar, Console, Error, Output, Result};
 use turbo_sdxl::expect_finite;
 use turbo_stage::{
     Beside, Computed, Fault, Frames, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, To,
@@ -71,6 +76,11 @@ pub struct Args {
 /// A setting that cannot be; input, output or model fail; with `--on-error stop`, also a frame.
 #[allow(clippy::needless_pass_by_value, reason = "as turbo_cli::main gives it")]
 pub fn run(args: Args, console: &Console) -> Result<()> {
+    if args.settings.sampling.recipe.as_deref() == Some(recipes::LIST) {
+        let mut output = Output::stdout()?;
+        output.write_all(recipes::table().as_bytes())?;
+        return output.finish();
+    }
     let networks = Networks::new(&args.model, console)?;
     let trace = args
         .trace
@@ -123,14 +133,31 @@ struct Denoise<'a> {
     warned: Warned,
 }
 
-/// What was said to have no effect.
+/// What was said to have no effect, or to want something else.
 #[derive(Default)]
 struct Warned {
     negative: bool,
     strength: bool,
+    recipe: bool,
 }
 
 impl Denoise<'_> {
+    /// Names the recipe that the model's name speaks of, where nobody chose one or a scheduler.
+    fn hint_at_recipe(&mut self, model: &str, settings: &Settings, sampling: &Sampling) {
+        if self.warned.recipe || settings.levels.choose_a_scheduler() {
+            return;
+        }
+        if let Some(recipe) = recipes::of_name(model).filter(|recipe| !sampling.follows(recipe)) {
+            self.warned.recipe = true;
+            self.console.warn(format_args!(
+                "{model}: by its name this model wants another scheduler than {}; --recipe {} takes what its authors \
+                 say",
+                sampling.scheduler_name(),
+                recipe.name
+            ));
+        }
+    }
+
     /// Tells once of what is a mistake that no picture shows: a negative prompt without guidance, a strength without a
     /// picture.
     fn warn_of_idle(&mut self, header: &Header, settings: &Settings) {
@@ -157,8 +184,7 @@ impl Denoise<'_> {
 struct Plan {
     pipeline: Rc<Pipeline>,
     settings: Settings,
-    /// Calls of the network for each.
-    calls: usize,
+    sampling: Sampling,
 }
 
 impl Stage for Denoise<'_> {
@@ -181,7 +207,7 @@ impl Stage for Denoise<'_> {
         let side = pipeline.default_size();
         let pictured = Pictured::of(&header, init.as_ref())?;
         let settings = Settings::new(&header, self.flags, record, side, pictured)?;
-        let calls = pipeline.calls(&settings)?;
+        let sampling = pipeline.sampling(&settings)?;
         if settings.guides()
             && header.tensor(names::NEGATIVE_PROMPT_EMBEDS).is_none()
             && !pipeline.zeros_for_no_prompt
@@ -191,15 +217,16 @@ impl Stage for Denoise<'_> {
                  encode-text --negative-prompt '' at least",
             )));
         }
-        let new = latents_header(&header, &settings, &pipeline, 0)?;
+        let new = latents_header(&header, &settings, &sampling, &pipeline, 0)?;
         self.warn_of_idle(&header, &settings);
+        self.hint_at_recipe(&pipeline.name, &settings, &sampling);
         Ok(Some(Planned {
             header: new,
             open,
             plan: Plan {
                 pipeline,
                 settings,
-                calls,
+                sampling,
             },
         }))
     }
@@ -213,15 +240,17 @@ impl Stage for Denoise<'_> {
         let Plan {
             pipeline,
             settings,
-            calls,
+            sampling,
         } = &plan;
         let conditions = Conditions::read(&frame, settings.guides())?;
         let batch = frame.header.batch();
         let label = format!("{}: frame {}", self.console.tool(), out.number());
+        let calls = sampling.calls().len();
         let steps = (settings.images as u64).saturating_mul((batch * calls) as u64);
         let mut prompt = Prompt {
             pipeline,
             settings,
+            sampling,
             conditions: &conditions,
             starts: Starts::read(&frame, init.as_ref())?,
             batch,
@@ -231,7 +260,7 @@ impl Stage for Denoise<'_> {
                 .bar(&label, Some(steps), turbo_cli::Unit::Items),
         };
         for image in 0..settings.images {
-            let header = latents_header(&frame.header, settings, pipeline, image)?;
+            let header = latents_header(&frame.header, settings, sampling, pipeline, image)?;
             if image == 0 {
                 out.first(|| prompt.draw(image, &header))?;
             } else {
@@ -246,6 +275,7 @@ impl Stage for Denoise<'_> {
 struct Prompt<'a> {
     pipeline: &'a Pipeline,
     settings: &'a Settings,
+    sampling: &'a Sampling,
     conditions: &'a Conditions,
     starts: Option<Starts>,
     /// Rows of the frame.
@@ -280,7 +310,10 @@ impl Prompt<'_> {
         steps: &mut Vec<Duration>,
     ) -> Result<Vec<f32>> {
         let Self {
-            pipeline, settings, ..
+            pipeline,
+            settings,
+            sampling,
+            ..
         } = *self;
         let mut start = Instant::now();
         let picture = Picture {
@@ -291,7 +324,7 @@ impl Prompt<'_> {
         let seed = settings.seed_of(image, row);
         let conditions = self.conditions.row(row);
         let starts = self.starts.as_ref().map(|starts| (starts, row));
-        pipeline.run(settings, seed, conditions, starts, |step| {
+        pipeline.run(settings, sampling, seed, conditions, starts, |step| {
             // The first step answers for what is done once: noise, and the prompt's keys and values.
             if row == 0 {
                 steps.push(Duration::ZERO);
@@ -307,23 +340,21 @@ impl Prompt<'_> {
     }
 }
 
-/// The class of scheduler, as diffusers calls it.
-const SCHEDULER: &str = "EulerAncestralDiscreteScheduler";
-
 /// The header of picture `image` of a prompt.
 fn latents_header(
     prompt: &Header,
     settings: &Settings,
+    sampling: &Sampling,
     pipeline: &Pipeline,
     image: usize,
 ) -> Result<Header> {
     let mut metadata = prompt.metadata().clone();
     settings.write(&mut metadata, image);
+    sampling.write(&mut metadata);
     metadata::write(
         &mut metadata,
         [
             (keys::MODEL, Some(pipeline.name.clone())),
-            (keys::SCHEDULER, Some(SCHEDULER.to_owned())),
             (keys::PRODUCER, Some(metadata::producer("denoise"))),
         ],
     );

@@ -1,12 +1,13 @@
 //! The denoising loop of diffusers' `StableDiffusionXLPipeline` and its siblings for pictures.
 
 use crate::conditions::{Embeds, Row};
+use crate::sampling::Sampling;
 use crate::settings::Settings;
 use crate::start::{Begin, Beginning, Starts};
 use std::cell::RefCell;
 use std::rc::Rc;
 use turbo_cli::{Error, Result};
-use turbo_scheduler::{Scheduler, SchedulerConfig, Steps};
+use turbo_scheduler::{SchedulerConfig, Start};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
 use turbo_stage::{Networks, locate};
 use turbo_weights::Part;
@@ -119,18 +120,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How often the network is called for a picture. Refuses what the scheduler does not have: a key of its
-    /// configuration, or so many steps.
-    pub(crate) fn calls(&self, settings: &Settings) -> Result<usize> {
-        let scheduler = self
-            .build(settings)
-            .map_err(|error| error.context(&self.name))?;
-        Ok(settings.span().calls(&*scheduler).len())
-    }
-
-    fn build(&self, settings: &Settings) -> Result<Box<dyn Scheduler>> {
-        let steps = Steps::count(settings.steps);
-        Ok(turbo_scheduler::build(&self.scheduler, &steps)?)
+    /// Settles how a picture with these settings is sampled, and refuses what its scheduler does not have.
+    pub(crate) fn sampling(&self, settings: &Settings) -> Result<Sampling> {
+        let sampling =
+            settings
+                .levels
+                .settle(self.scheduler.clone(), settings.steps, settings.start);
+        sampling.map_err(|error| error.context(&self.name))
     }
 
     /// Works out what depends on a row's prompt, sizes and picture alone: every attention's keys and values.
@@ -178,20 +174,22 @@ impl Pipeline {
     pub(crate) fn run(
         &self,
         settings: &Settings,
+        sampling: &Sampling,
         seed: u64,
         row: Row,
         starts: Option<(&Starts, usize)>,
         mut watch: impl FnMut(&Step<'_>) -> Result<()>,
     ) -> Result<Vec<f32>> {
         let (height, width) = settings.latent_size();
-        let mut scheduler = self.build(settings)?;
-        let calls = settings.span().calls(&*scheduler);
+        let mut scheduler = sampling.scheduler()?;
+        let calls = sampling.span.calls(&*scheduler);
         let begin = Beginning {
             scheduler: &*scheduler,
             first: calls.start,
             len: LATENT_CHANNELS * height * width,
             sees_mask: self.sees_mask(),
             whole: settings.strength == Some(1.0),
+            noisy: matches!(settings.start, Start::Share(_)),
         };
         let Begin {
             mut generator,
@@ -208,9 +206,12 @@ impl Pipeline {
             let mut noise_pred = predict(&*conditioned.positive)?;
             if let Some(negative) = &conditioned.negative {
                 let away = predict(&**negative)?;
-                for (value, away) in noise_pred.iter_mut().zip(away) {
-                    *value = away + settings.guidance_scale * (*value - away);
-                }
+                noise_pred = guide(
+                    settings.guidance_scale,
+                    sampling.guidance_rescale,
+                    &noise_pred,
+                    &away,
+                );
             }
             let mut step = scheduler.step(&noise_pred, call, &latents, &mut generator);
             if let Some(kept) = &kept {
@@ -230,6 +231,33 @@ impl Pipeline {
         }
         Ok(latents)
     }
+}
+
+/// Classifier-free guidance: from the output without the prompt through the one with it, by `scale`; and back to the
+/// standard deviation of the one with it, by `rescale` (section 3.4 of <https://arxiv.org/abs/2305.08891>).
+fn guide(scale: f32, rescale: f32, with: &[f32], without: &[f32]) -> Vec<f32> {
+    let mut guided: Vec<f32> = with
+        .iter()
+        .zip(without)
+        .map(|(with, without)| without + scale * (with - without))
+        .collect();
+    if rescale > 0.0 {
+        let ratio = (standard_deviation(with) / standard_deviation(&guided)) as f32;
+        for value in &mut guided {
+            *value = rescale * (*value * ratio) + (1.0 - rescale) * *value;
+        }
+    }
+    guided
+}
+
+/// With Bessel's correction, as torch has it.
+fn standard_deviation(values: &[f32]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / n;
+    let squares = values
+        .iter()
+        .map(|&value| (f64::from(value) - mean).powi(2));
+    (squares.sum::<f64>() / (n - 1.0)).sqrt()
 }
 
 /// The network with a prompt, and with a negative one where there is guidance.

@@ -1,11 +1,12 @@
 //! What is to be drawn: from the frame, the flags and the defaults, in this order.
 
+use crate::sampling::{Levels, SamplingFlags};
 use crate::start::Pictured;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
 use turbo_cli::{Error, Result};
-use turbo_scheduler::{Span, Start};
+use turbo_scheduler::Start;
 use turbo_wire::metadata::{read, write};
 use turbo_wire::names::LATENT_SCALE;
 use turbo_wire::settings;
@@ -41,7 +42,11 @@ impl fmt::Display for Pair {
 /// What the command line says.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Flags {
-    /// Denoising steps [default: 1]
+    /// How it is drawn.
+    #[command(flatten)]
+    pub sampling: SamplingFlags,
+
+    /// Denoising steps [default: the recipe's, else 1]
     #[arg(long, value_name = "N", value_parser = settings::parse::<usize>(keys::STEPS))]
     pub steps: Option<usize>,
 
@@ -72,7 +77,7 @@ pub struct Flags {
     #[arg(long, value_name = "M", value_parser = settings::parse::<usize>(keys::IMAGES))]
     pub images: Option<usize>,
 
-    /// Width in pixels, a multiple of 8 [default: the checkpoint's; 512 for SDXL Turbo]
+    /// Width in pixels, a multiple of 8 [default: the recipe's, else the checkpoint's; 512 for SDXL Turbo]
     #[arg(long, value_name = "W", value_parser = settings::parse::<usize>(keys::WIDTH))]
     pub width: Option<usize>,
 
@@ -80,7 +85,7 @@ pub struct Flags {
     #[arg(long, value_name = "H", value_parser = settings::parse::<usize>(keys::HEIGHT))]
     pub height: Option<usize>,
 
-    /// Classifier-free guidance, on above 1; SDXL Turbo was made to do without [default: 0]
+    /// Classifier-free guidance, on above 1; SDXL Turbo was made to do without [default: the recipe's, else 0]
     #[arg(long, value_name = "G", value_parser = settings::parse::<f32>(keys::GUIDANCE_SCALE))]
     pub guidance_scale: Option<f32>,
 
@@ -107,7 +112,12 @@ fn seed(text: &str) -> Result<u64, String> {
 /// Everything that makes the latents, beside the embeddings and the model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
+    /// Which scheduler, which steps.
+    pub(crate) levels: Levels,
+    /// As many as are asked for, or as it takes.
     pub(crate) steps: usize,
+    /// Where the run starts.
+    pub(crate) start: Start,
     /// Of the first picture's first row.
     pub(crate) seed: u64,
     /// Where there is a picture to start from.
@@ -143,13 +153,23 @@ impl Settings {
         };
         let own = header.metadata();
         let record = read(own, keys::RECORD_INDEX)?.unwrap_or(record);
+        let levels = Levels::new(own, &flags.sampling, flags.steps, flags.guidance_scale)?;
+        let default_side = levels.side().unwrap_or(default_side);
         let images = read(own, keys::IMAGES)?.or(flags.images).unwrap_or(1);
         // By the record itself and its place, so that it can be told of any record without the others.
         let seed = flags.seed.map(|seed| {
             let pictures = record.wrapping_mul(images as u64);
             seed.wrapping_add(pictures.wrapping_mul(flags.seed_step.unwrap_or(1)))
         });
+        let share = levels.denoising_start();
+        if share.is_some() && pictured.is_none() {
+            return Err(Error::new(
+                "denoising_start: expected latents to start from, found none; give them with --init, or leave it out",
+            ));
+        }
         let strength = match pictured {
+            // As in diffusers, who says where it starts says all.
+            _ if share.is_some() => None,
             None => None,
             Some(Pictured { masked, .. }) => {
                 let default = if masked { 1.0 } else { 0.5 };
@@ -157,8 +177,13 @@ impl Settings {
                 Some(own.or(flags.strength).unwrap_or(default))
             }
         };
-        let steps = read(own, keys::STEPS)?
-            .or(flags.steps)
+        let start = match (share, strength) {
+            (Some(share), _) => Start::Share(share),
+            (None, Some(strength)) => Start::Strength(strength),
+            (None, None) => Start::Noise,
+        };
+        let steps = levels
+            .steps()?
             .unwrap_or_else(|| strength.map_or(1, least_steps));
         if let Some(strength) = strength
             && steps_run(steps, strength) == 0
@@ -183,6 +208,7 @@ impl Settings {
             }
         };
         Ok(Self {
+            start,
             steps,
             strength,
             seed: read(own, keys::SEED)?.or(seed).unwrap_or_else(random),
@@ -191,21 +217,12 @@ impl Settings {
             rows: header.batch(),
             width: side(keys::WIDTH, flags.width, |(_, width)| width)?,
             height: side(keys::HEIGHT, flags.height, |(height, _)| height)?,
-            guidance_scale: read(own, keys::GUIDANCE_SCALE)?
-                .or(flags.guidance_scale)
-                .unwrap_or(0.0),
+            guidance_scale: levels.guidance_scale().unwrap_or(0.0),
             original_size: read(own, keys::ORIGINAL_SIZE)?.or(flags.original_size),
             target_size: read(own, keys::TARGET_SIZE)?.or(flags.target_size),
             crops_top_left: read(own, keys::CROPS_TOP_LEFT)?.or(flags.crops_top_left),
+            levels,
         })
-    }
-
-    /// Which of the steps are run.
-    pub(crate) fn span(&self) -> Span {
-        Span {
-            start: self.strength.map_or(Start::Noise, Start::Strength),
-            ..Span::default()
-        }
     }
 
     /// Height and width in latent pixels.
@@ -246,7 +263,6 @@ impl Settings {
         let pair = |pair: Option<Pair>| pair.map(|pair| pair.to_string());
         let entries = [
             (keys::ID, id),
-            (keys::STEPS, Some(self.steps.to_string())),
             (
                 keys::STRENGTH,
                 self.strength.map(|strength| strength.to_string()),

@@ -144,6 +144,8 @@ pub(crate) struct Beginning<'a> {
     pub(crate) sees_mask: bool,
     /// Whether all steps are run.
     pub(crate) whole: bool,
+    /// Whether the picture has its noise already.
+    pub(crate) noisy: bool,
 }
 
 impl Beginning<'_> {
@@ -161,11 +163,21 @@ impl Beginning<'_> {
                 channels: Vec::new(),
             };
         };
+        if self.noisy && starts.mask.is_none() {
+            let sample = starts.image.draw(row, len, &mut generator);
+            return Begin {
+                generator,
+                sample,
+                kept: None,
+                channels: Vec::new(),
+            };
+        }
         // A whole run of inpainting starts from noise alone; one of image to image never does.
         let pure = starts.mask.is_some() && self.whole;
         let image = (!pure || !self.sees_mask).then(|| starts.image.draw(row, len, &mut generator));
         let noise = generator.randn(len);
         let sample = match &image {
+            Some(image) if self.noisy => image.clone(),
             Some(image) if !pure => scheduler.add_noise(image, &noise, self.first),
             _ => {
                 let mut sample = noise.clone();

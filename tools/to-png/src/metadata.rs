@@ -88,6 +88,7 @@ fn parameters(metadata: &Metadata, width: u32, height: u32) -> Option<String> {
     let values = [
         ("Steps", get(keys::STEPS)),
         ("Sampler", sampler(metadata)),
+        ("Schedule type", schedule(metadata)),
         ("CFG scale", get(keys::GUIDANCE_SCALE).map(cfg_scale)),
         ("Seed", get(keys::SEED)),
         ("Size", Some(format!("{width}x{height}"))),
@@ -151,16 +152,61 @@ fn quote(value: &str) -> String {
 /// The web UI's name of the sampler. Where steps were taken and none is named it is Euler
 /// ancestral, which is what SDXL Turbo's scheduler, and so `denoise`, is.
 fn sampler(metadata: &Metadata) -> Option<String> {
-    let steps = metadata.contains_key(keys::STEPS);
-    match metadata.get(keys::SCHEDULER).map(String::as_str) {
-        None if steps => Some("Euler a".to_owned()),
-        None => None,
-        Some("EulerAncestralDiscreteScheduler") => Some("Euler a".to_owned()),
-        Some("EulerDiscreteScheduler") => Some("Euler".to_owned()),
-        Some("DDIMScheduler") => Some("DDIM".to_owned()),
-        Some("LCMScheduler") => Some("LCM".to_owned()),
-        Some(other) => Some(other.to_owned()),
-    }
+    let set = scheduler_set(metadata);
+    let Some(class) = metadata.get(keys::SCHEDULER) else {
+        return metadata
+            .contains_key(keys::STEPS)
+            .then(|| "Euler a".to_owned());
+    };
+    let order = set
+        .get("solver_order")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(2);
+    let sde = set.get("algorithm_type").and_then(|value| value.as_str());
+    let sde = if sde.is_some_and(|algorithm| algorithm.starts_with("sde-")) {
+        " SDE"
+    } else {
+        ""
+    };
+    let name = match class.strip_suffix("Scheduler").unwrap_or(class) {
+        "EulerAncestralDiscrete" => "Euler a",
+        "EulerDiscrete" => "Euler",
+        "HeunDiscrete" => "Heun",
+        "KDPM2Discrete" => "DPM2",
+        "KDPM2AncestralDiscrete" => "DPM2 a",
+        "LMSDiscrete" => "LMS",
+        "DPMSolverMultistep" => return Some(format!("DPM++ {order}M{sde}")),
+        "DPMSolverSinglestep" => return Some(format!("DPM++ {order}S{sde}")),
+        "UniPCMultistep" => "UniPC",
+        "DEISMultistep" => "DEIS",
+        "PNDM" => "PLMS",
+        "DDIM" => "DDIM",
+        "DDPM" => "DDPM",
+        "LCM" => "LCM",
+        "TCD" => "TCD",
+        _ => class,
+    };
+    Some(name.to_owned())
+}
+
+/// The web UI's name of the schedule, where it is one that has a name there.
+fn schedule(metadata: &Metadata) -> Option<String> {
+    let set = scheduler_set(metadata);
+    [
+        ("use_karras_sigmas", "Karras"),
+        ("use_exponential_sigmas", "Exponential"),
+        ("use_beta_sigmas", "Beta"),
+    ]
+    .iter()
+    .find(|(key, _)| set.get(*key) == Some(&true.into()))
+    .map(|(_, name)| (*name).to_owned())
+}
+
+/// The keys that were set over the checkpoint's.
+fn scheduler_set(metadata: &Metadata) -> serde_json::Map<String, serde_json::Value> {
+    let set = metadata.get(keys::SCHEDULER_SET);
+    set.and_then(|set| serde_json::from_str(set).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -222,6 +268,35 @@ mod tests {
         }
         for (here, there) in [("0", None), ("1", Some("2")), ("2", Some("3")), ("x", None)] {
             assert_eq!(clip_skip(here).as_deref(), there);
+        }
+    }
+
+    #[test]
+    fn samplers_and_schedules_have_the_web_uis_names() {
+        for (scheduler, set, expected) in [
+            ("LCMScheduler", "{}", "Sampler: LCM"),
+            ("DPMSolverMultistepScheduler", "{}", "Sampler: DPM++ 2M"),
+            (
+                "DPMSolverMultistepScheduler",
+                r#"{"algorithm_type":"sde-dpmsolver++","solver_order":3,"use_karras_sigmas":true}"#,
+                "Sampler: DPM++ 3M SDE, Schedule type: Karras",
+            ),
+            (
+                "KDPM2AncestralDiscreteScheduler",
+                r#"{"use_karras_sigmas":false,"use_exponential_sigmas":true}"#,
+                "Sampler: DPM2 a, Schedule type: Exponential",
+            ),
+            ("MyScheduler", "{}", "Sampler: MyScheduler"),
+        ] {
+            let pairs = [
+                ("seed", "1"),
+                ("scheduler", scheduler),
+                ("scheduler_set", set),
+            ];
+            assert_eq!(
+                parameters(&metadata(&pairs), 8, 16).unwrap(),
+                format!("{expected}, Seed: 1, Size: 8x16")
+            );
         }
     }
 

@@ -35,8 +35,8 @@ fn the_frame_wins_then_the_flag_then_the_default() {
     assert!(settings.guides());
     let plain = Settings::new(&header(&[]), &Flags::default(), 0, 512, None).unwrap();
     assert_eq!(
-        (plain.steps, plain.width, plain.height, plain.guides()),
-        (1, 512, 512, false)
+        (plain.width, plain.height, plain.guides()),
+        (512, 512, false)
     );
 }
 
@@ -199,10 +199,10 @@ fn what_was_written_is_read_again() {
     assert!(!metadata.contains_key("original_size"));
     assert!(!metadata.contains_key("image_index"));
     let again = Header::text_embeddings(1, 2, 3, 4, false, metadata).unwrap();
-    assert_eq!(
-        Settings::new(&again, &Flags::default(), 9, 64, None).unwrap(),
-        settings
-    );
+    let again = Settings::new(&again, &Flags::default(), 9, 64, None).unwrap();
+    // Who said it is another matter.
+    let levels = settings.levels.clone();
+    assert_eq!(Settings { levels, ..again }, settings);
 }
 
 #[test]
