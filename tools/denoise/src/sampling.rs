@@ -300,7 +300,7 @@ impl Levels {
         // What the scheduler does not have is said before anything is computed.
         let scheduler = build(&sampling.config, &sampling.steps)?;
         if sampling.span.calls(&*scheduler).is_empty() {
-            return Err(sampling.nothing_to_run(&*scheduler));
+            return Err(nothing_to_run(&*scheduler));
         }
         Ok(sampling)
     }
@@ -313,6 +313,17 @@ fn count(choice: &StepChoice) -> usize {
         StepChoice::Timesteps(list) => list.len(),
         StepChoice::Sigmas(list) => list.len() - 1,
     }
+}
+
+/// No step lies within the part that is to be run.
+fn nothing_to_run(scheduler: &dyn Scheduler) -> Error {
+    let timesteps = scheduler.timesteps();
+    Error::new(format_args!(
+        "denoising_start and denoising_end: expected a step between them, found none; the steps lie at timesteps \
+         {:?} of {}",
+        timesteps,
+        scheduler.schedule().num_train_timesteps
+    ))
 }
 
 /// How a picture is sampled.
@@ -354,16 +365,6 @@ impl Sampling {
                 .iter()
                 .all(|(key, value)| self.config.value(key) == Some(value))
             && level.timesteps.as_ref().is_none_or(listed)
-    }
-
-    fn nothing_to_run(&self, scheduler: &dyn Scheduler) -> Error {
-        let timesteps = scheduler.timesteps();
-        Error::new(format_args!(
-            "denoising_start and denoising_end: expected a step between them, found none; the steps lie at timesteps \
-             {:?} of {}",
-            timesteps,
-            scheduler.schedule().num_train_timesteps
-        ))
     }
 
     /// Writes it where a picture's metadata comes from.

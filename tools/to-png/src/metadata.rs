@@ -295,7 +295,7 @@ mod tests {
             ];
             assert_eq!(
                 parameters(&metadata(&pairs), 8, 16).unwrap(),
-                format!("{expected}, Seed: 1, Size: 8x16")
+                format!("{expected}, Seed: 1, Size: 8x16, RNG: CPU")
             );
         }
     }

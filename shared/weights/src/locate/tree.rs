@@ -106,8 +106,9 @@ impl Tree {
             path: self.path(file),
             reason,
         };
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+        let value: Value = serde_json::from_str(&text)
+            .or_else(|error| serde_json::from_str(&finite(&text)).map_err(|_| error))
+            .map_err(|e| bad(format!("not JSON: {e}")))?;
         if value.is_object() {
             Ok(value)
         } else {
@@ -141,5 +142,36 @@ impl Tree {
             .iter()
             .find(|(path, _)| *path == file)
             .map(|(_, content)| *content)
+    }
+}
+
+/// The text with null for the numbers that Python writes and JSON does not have: diffusers saves a DPM-Solver's
+/// configuration with `"lambda_min_clipped": -Infinity`, where no number means the same.
+fn finite(text: &str) -> String {
+    // Every second part lies between quotes; a quote within a text stays one by its backslash.
+    let hidden = text.replace("\\\\", "\0\0").replace("\\\"", "\0\u{1}");
+    let parts = hidden.split('"').enumerate().map(|(i, part)| {
+        if i % 2 == 1 {
+            return part.to_owned();
+        }
+        let part = part.replace("-Infinity", "null");
+        part.replace("Infinity", "null").replace("NaN", "null")
+    });
+    let text = parts.collect::<Vec<_>>().join("\"");
+    text.replace("\0\u{1}", "\\\"").replace("\0\0", "\\\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_python_writes_and_json_does_not_have() {
+        let text = r#"{"a": -Infinity, "Infinity": [NaN, 1], "b\"NaN": "\\", "c": Infinity}"#;
+        let value: Value = serde_json::from_str(&finite(text)).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({"a": null, "Infinity": [null, 1], "b\"NaN": "\\", "c": null})
+        );
     }
 }
