@@ -1,7 +1,7 @@
 //! Pictures in, against what diffusers prepares and encodes, on the tiny checkpoint in f32.
 
 use crate::golden::compare;
-use pipeline_tests::{Stage, embeddings, frame, frames, pipe, tool};
+use pipeline_tests::{Altered, Stage, embeddings, frame, frames, pipe, tool};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -333,6 +333,53 @@ fn a_records_own_picture_mask_and_size_win() {
         .input(missing)
         .run()
         .expect(1, &["/no/such.png"]);
+}
+
+/// Networks with nine channels see the picture with grey under the mask: with nothing under it all of the picture, with
+/// all under it nothing of the picture.
+#[test]
+fn nine_channels_ask_for_the_picture_under_the_mask() {
+    let files = Files::new();
+    let model = Altered::of(&tiny()).with_json("unet/config.json", |config| {
+        config["in_channels"] = 9.into();
+    });
+    let mask = |name: &str, grey: u8| {
+        let path = files.folder.path().join(name);
+        fs::write(&path, [&b"P5 1 1 255\n"[..], &[grey]].concat()).expect("written");
+        path
+    };
+    let (black, white) = (mask("black.pgm", 0), mask("white.pgm", 255));
+    let run = |case, mask: &Path| {
+        let stage = tool("encode-image", "--dtype f32 --join -").model(model.path());
+        let stage = stage
+            .arg("--mask")
+            .arg(mask)
+            .arg(files.path(case, File::Picture));
+        let out = pipe([stage]).input(embeddings(&[0], &[])).run();
+        let frame = frame(out.ok(), Kind::TextEmbeddings);
+        [
+            names::IMAGE_MEAN,
+            names::MASKED_IMAGE_MEAN,
+            names::IMAGE_LOGVAR,
+            names::MASKED_IMAGE_LOGVAR,
+        ]
+        .map(|name| frame.to_f32(name).expect("is there"))
+    };
+    let [mean, masked, logvar, masked_logvar] = run(1, &black);
+    assert!(
+        mean == masked && logvar == masked_logvar,
+        "nothing is under the mask"
+    );
+    // Two pictures that are brought to one size.
+    let (one, other) = (run(0, &white), run(3, &white));
+    assert!(
+        one[0] != other[0] && one[0] != one[1],
+        "two pictures are one"
+    );
+    assert!(
+        one[1] == other[1] && one[3] == other[3],
+        "what is under the mask is not seen"
+    );
 }
 
 #[test]
