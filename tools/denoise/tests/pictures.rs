@@ -150,7 +150,7 @@ fn odd_sizes_and_the_checkpoints_own() {
     assert_fails(
         &run(&["--guidance-scale", "nan"], b""),
         2,
-        "--guidance-scale: expected a finite number, found NaN",
+        "'nan' for '--guidance-scale <G>': expected a finite number, found nan",
     );
     assert_fails(
         &run(&["--target-size", "512"], b""),

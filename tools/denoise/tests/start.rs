@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::{assert_fails, frame, frames, latents, model, prompts, run, stderr, values, widths};
+use turbo_testkit::{golden, golden_cases, relative_error, tiny, write_safetensors};
 use turbo_wire::Kind;
 
 /// A frame of latents `[rows, 4, 8, 8]`.
@@ -168,4 +169,129 @@ fn a_strength_without_a_picture_is_told_once() {
         1,
         "{text}"
     );
+}
+
+/// The tiny checkpoint with a network of nine channels, as `tests/golden/make_inpainting.py` makes it.
+fn nine_channels() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let unet = folder.path().join("unet");
+    fs::create_dir_all(&unet).unwrap();
+    let scheduler = folder.path().join("scheduler");
+    fs::create_dir_all(&scheduler).unwrap();
+    for name in ["model_index.json", "scheduler/scheduler_config.json"] {
+        fs::copy(tiny().join(name), folder.path().join(name)).unwrap();
+    }
+    let config = fs::read_to_string(tiny().join("unet/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["in_channels"] = 9.into();
+    fs::write(unet.join("config.json"), config.to_string()).unwrap();
+
+    const WEIGHTS: &str = "diffusion_pytorch_model.fp16.safetensors";
+    let bytes = fs::read(tiny().join("unet").join(WEIGHTS)).unwrap();
+    let size = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    let entries: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes[8..8 + size]).unwrap();
+    let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
+    let mut tensors = Vec::new();
+    for (name, entry) in entries.iter().filter(|(name, _)| *name != "__metadata__") {
+        let shape: Vec<usize> = entry["shape"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(number)
+            .collect();
+        let ends = &entry["data_offsets"];
+        let body = &bytes[8 + size + number(&ends[0])..8 + size + number(&ends[1])];
+        if name != "conv_in.weight" {
+            tensors.push((name.clone(), shape, body.to_vec()));
+            continue;
+        }
+        // A row of four channels of nine weights each, in float16, and 45 more weights.
+        let mut wide = Vec::new();
+        for (row, narrow) in body.chunks_exact(72).enumerate() {
+            wide.extend(narrow);
+            for at in row * 45..(row + 1) * 45 {
+                let value = ((at * 7 % 17) as f32 - 8.0) / 64.0;
+                wide.extend(half::f16::from_f32(value).to_le_bytes());
+            }
+        }
+        tensors.push((name.clone(), vec![shape[0], 9, 3, 3], wide));
+    }
+    let tensors: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, body)| (name.as_str(), &shape[..], body.clone()))
+        .collect();
+    write_safetensors(unet.join(WEIGHTS), "F16", &tensors);
+    folder
+}
+
+#[test]
+fn a_network_of_nine_channels_sees_mask_and_picture() {
+    let folder = nine_channels();
+    let model = folder.path().to_str().unwrap();
+    let golden = golden("inpainting");
+    const FACTOR: f32 = 0.13025;
+    for (i, case) in golden_cases("inpainting")["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let get = |name: &str| &golden[&format!("{i}/{name}")];
+        let shape = get("mean").shape.clone();
+        let (height, width) = (shape[2], shape[3]);
+        let mean = |name: &str| {
+            get(name)
+                .f32()
+                .iter()
+                .map(|v| v * FACTOR)
+                .collect::<Vec<_>>()
+        };
+        let logvar = |name: &str| {
+            let shift = 2.0 * FACTOR.ln();
+            get(name)
+                .f32()
+                .iter()
+                .map(|v| v + shift)
+                .collect::<Vec<_>>()
+        };
+        let pixels = get("mask").u8();
+        let mask: Vec<f32> = (0..height * width)
+            .map(|at| f32::from(pixels[(at / width * width * 8 + at % width) * 8]))
+            .collect();
+        let (prompt, pooled) = (&golden["prompt_embeds"], &golden["pooled_prompt_embeds"]);
+        let tensors = [
+            ("prompt_embeds", &prompt.shape[..], prompt.f32()),
+            ("pooled_prompt_embeds", &pooled.shape, pooled.f32()),
+            ("image_mean", &shape, mean("mean")),
+            ("image_logvar", &shape, logvar("logvar")),
+            ("masked_image_mean", &shape, mean("masked_mean")),
+            ("masked_image_logvar", &shape, logvar("masked_logvar")),
+            ("mask", &[1, 1, height, width], mask),
+        ];
+        let all = tensors
+            .each_ref()
+            .map(|(name, shape, values)| (*name, *shape, &values[..]));
+        let [steps, strength, seed] =
+            ["steps", "strength", "seed"].map(|key| case[key].to_string());
+        let args = [
+            "-m",
+            model,
+            "--dtype",
+            "f32",
+            "--steps",
+            &steps,
+            "--strength",
+            &strength,
+            "--seed",
+            &seed,
+        ];
+        let drawn = frames(&args, &frame(Kind::TextEmbeddings, &[], &all));
+        let e = relative_error(&latents(&drawn[0]), &get("latents").f32());
+        println!("nine channels, case {i}: e = {e:.1e}");
+        assert!(e <= 1e-4, "case {i}: {e}");
+        // Without what it has to see the network is of no use.
+        let output = run(&args, &frame(Kind::TextEmbeddings, &[], &all[..4]));
+        assert_fails(&output, 1, "tensor \"masked_image_mean\": expected it");
+    }
 }
