@@ -155,7 +155,7 @@ fn odd_sizes_and_the_checkpoints_own() {
     assert_fails(
         &run(&["--target-size", "512"], b""),
         2,
-        "expected two numbers with an x between",
+        "expected two whole numbers with an x between",
     );
 }
 
