@@ -1,6 +1,6 @@
 //! The classes, a line each.
 
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::schedulers::{
     ddim, ddpm, deis_multistep, dpmsolver_multistep, dpmsolver_singlestep,
     euler_ancestral_discrete, euler_discrete, heun_discrete, k_dpm_2_ancestral_discrete,

@@ -25,9 +25,11 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
 mod class;
 mod config;
 mod error;
+mod keys;
 mod noise;
 mod prediction;
 mod schedule;
@@ -36,12 +38,13 @@ mod schedulers;
 mod span;
 mod steps;
 
+pub use build::build;
 pub use class::names;
 pub use config::SchedulerConfig;
 pub use error::Error;
 pub use noise::Generator;
 pub use schedule::Schedule;
-pub use scheduler::{Scheduler, Step, build};
+pub use scheduler::{Scheduler, Step};
 pub use span::{Span, Start};
 pub use steps::{StepChoice, Steps};
 

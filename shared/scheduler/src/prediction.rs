@@ -1,7 +1,7 @@
 //! What the network's output means, and what is done to the picture that it foresees.
 
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 
 /// What the network's output means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

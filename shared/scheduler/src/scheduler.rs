@@ -1,8 +1,7 @@
-//! What a scheduler is, and how one is built.
+//! What a scheduler is.
 
-use crate::config::Keys;
+use crate::Generator;
 use crate::schedule::Schedule;
-use crate::{Error, Generator, Result, SchedulerConfig, Steps};
 
 /// A scheduler of diffusers, built for its steps: what the network is told, and how a sample goes down by one step.
 ///
@@ -62,25 +61,4 @@ pub struct Step {
     pub prev_sample: Vec<f32>,
     /// The sample without any noise, as it is foreseen at this step.
     pub pred_original_sample: Vec<f32>,
-}
-
-/// Builds the scheduler that a configuration means, for these steps.
-///
-/// # Errors
-/// A key, a value or a combination that the class does not have, or a number of steps: see [`Error`].
-pub fn build(config: &SchedulerConfig, steps: &Steps) -> Result<Box<dyn Scheduler>> {
-    let class = config.class()?;
-    if steps.eta != 0.0 && !class.eta {
-        return Err(Error::Combination {
-            class: class.diffusers,
-            what: "has no eta; ddim and tcd have".to_owned(),
-        });
-    }
-    let mut keys = Keys::new(config, class);
-    let scheduler = (class.build)(&mut keys, steps);
-    // A key that does not exist is the better answer than what follows from it.
-    if scheduler.is_ok() {
-        keys.finish()?;
-    }
-    scheduler
 }

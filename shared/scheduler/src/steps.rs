@@ -1,6 +1,6 @@
 //! Which steps a scheduler is built for.
 
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::{Error, Result};
 
 /// Which steps a scheduler is built for.

@@ -12,48 +12,7 @@ use crate::kind::{
     POOLED_PROMPT_EMBEDS, PROMPT_EMBEDS,
 };
 use crate::quote::clip;
-use crate::{Error, Kind, Limits, Result, VERSION};
-
-/// Name, type and shape of a tensor. Bodies are little-endian, in C order (last index fastest).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// The diffusers argument it equals, such as `prompt_embeds`.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions, outermost first.
-    pub shape: Vec<usize>,
-}
-
-impl TensorSpec {
-    /// A tensor's description.
-    pub fn new(name: &str, dtype: Dtype, shape: &[usize]) -> Self {
-        Self {
-            name: name.to_owned(),
-            dtype,
-            shape: shape.to_vec(),
-        }
-    }
-
-    /// Bytes of the tensor's body; `None` where the bits do not fit a `usize` or are no whole
-    /// bytes.
-    pub fn byte_len(&self) -> Option<usize> {
-        let bits = self
-            .shape
-            .iter()
-            .try_fold(1_usize, |product, &dim| product.checked_mul(dim))?
-            .checked_mul(self.dtype.bitsize())?;
-        bits.is_multiple_of(8).then_some(bits / 8)
-    }
-
-    fn overflow(&self) -> Error {
-        Error::Overflow {
-            tensor: clip(&self.name),
-            dtype: self.dtype,
-            shape: self.shape.clone(),
-        }
-    }
-}
+use crate::{Error, Kind, Limits, Result, TensorSpec, VERSION};
 
 /// A checked header: the kind is known, and names, types and shapes are right for it.
 ///

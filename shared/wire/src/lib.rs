@@ -64,11 +64,12 @@ pub use safetensors::Dtype;
 
 pub use error::Error;
 pub use frame::{Frame, f32_bytes};
-pub use header::{Header, TensorSpec};
+pub use header::Header;
 pub use keys::Metadata;
 pub use kind::Kind;
 pub use limits::Limits;
 pub use read::FrameReader;
+pub use tensors::TensorSpec;
 pub use write::FrameWriter;
 
 /// The version of the protocol that this crate writes. It reads this and `1.N`.

@@ -1,7 +1,7 @@
 //! From a record to a frame.
 
-use crate::Args;
 use crate::adapters::{Adapters, Named};
+use crate::args::Args;
 use crate::cache::Cache;
 use crate::embeddings::{Shape, Text};
 use crate::encoder::{Encoder, Prepared};

@@ -1,7 +1,7 @@
 //! What the network was trained on: betas, and the share of the picture that they leave.
 
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 
 /// More training steps than any model has; keeps a garbled config from asking for all memory.
 const MAX_TRAIN_TIMESTEPS: usize = 1_000_000;

@@ -4,7 +4,7 @@ use super::beta_distribution;
 use super::betas::Training;
 use super::spacing::linspace;
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 
 /// How sigmas run from the greatest to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Which of the training timesteps are visited (table 2 of <https://arxiv.org/abs/2305.08891>).
 
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 
 /// `timestep_spacing` with its `steps_offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

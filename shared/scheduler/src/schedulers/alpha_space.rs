@@ -2,7 +2,7 @@
 //! and `sqrt(1 - alpha)` of unit noise.
 
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Share, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{self, Training};

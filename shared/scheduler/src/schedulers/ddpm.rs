@@ -1,7 +1,7 @@
 //! `DDPMScheduler` (<https://arxiv.org/abs/2006.11239>).
 
 use super::alpha_space::{AlphaSpace, with_noise};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

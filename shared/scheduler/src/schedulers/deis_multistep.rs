@@ -3,7 +3,7 @@
 
 use super::dpmsolver::{Algorithm, Derivatives, advance};
 use super::solver::{Course, Family, Flow, Solver, weighted};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

@@ -1,7 +1,7 @@
 //! The timesteps of models that were distilled from a number of steps: LCM's and TCD's.
 
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::steps::{Chosen, Steps, within};
 
 /// Timesteps, and their number: `n` of those that the distillation had, evenly, from the last down; or a list.

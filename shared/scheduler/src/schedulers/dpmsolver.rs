@@ -2,7 +2,7 @@
 
 use super::solver::weighted;
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, Share, zip};
 use crate::schedule::sigmas::FinalSigma;
 

@@ -3,7 +3,7 @@
 
 use super::dpmsolver::{Algorithm, Derivatives, SolverType, advance, slope};
 use super::solver::{Course, Family, Flow, Solver};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

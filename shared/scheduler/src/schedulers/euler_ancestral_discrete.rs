@@ -1,7 +1,7 @@
 //! `EulerAncestralDiscreteScheduler`: Euler steps with fresh noise after each, SDXL Turbo's own.
 
 use super::sigma_space::{SigmaSpace, add_noise, ancestral_step};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::spacing::Spacing;

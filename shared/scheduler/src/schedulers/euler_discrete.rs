@@ -1,7 +1,7 @@
 //! `EulerDiscreteScheduler`: Euler steps, without noise.
 
 use super::sigma_space::{SigmaSpace, add_noise};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::betas::{Defaults, Training, ZeroSnr, linspace};
 use crate::schedule::sigmas::{self, FinalSigma, SigmaCurve, SigmaToTimestep};

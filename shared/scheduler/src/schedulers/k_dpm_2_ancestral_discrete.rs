@@ -1,7 +1,7 @@
 //! `KDPM2AncestralDiscreteScheduler`: the midpoint method with fresh noise after each step.
 
 use super::sigma_space::{SigmaSpace, add_noise, ancestral_step, derivative, interleave, middle};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

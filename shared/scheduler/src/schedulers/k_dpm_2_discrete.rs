@@ -2,7 +2,7 @@
 //! slope there.
 
 use super::sigma_space::{SigmaSpace, add_noise, derivative, interleave, middle};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

@@ -1,7 +1,7 @@
 //! `LMSDiscreteScheduler`: a linear multistep method, which goes by a cubic through the last four slopes.
 
 use super::sigma_space::{SigmaSpace, add_noise, derivative};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

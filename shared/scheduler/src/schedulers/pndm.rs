@@ -3,7 +3,7 @@
 
 use super::alpha_space::AlphaSpace;
 use super::solver::weighted;
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

@@ -3,7 +3,7 @@
 //! ratio of both.
 
 use crate::Result;
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, Share, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{self, Training};

@@ -2,7 +2,7 @@
 
 use super::alpha_space::AlphaSpace;
 use super::distilled::distilled_timesteps;
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, Share, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

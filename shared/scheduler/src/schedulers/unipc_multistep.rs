@@ -2,7 +2,7 @@
 //! sample with the output that the network gives for it.
 
 use super::solver::{Course, Family, Flow, Solver, weighted};
-use crate::config::Keys;
+use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
