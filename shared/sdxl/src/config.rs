@@ -98,6 +98,16 @@ impl<'a> ConfigFile<'a> {
         Ok(counts)
     }
 
+    /// Whether the key is there and not null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// Whether the key has this text.
+    pub(crate) fn is(&self, key: &str, text: &str) -> bool {
+        self.value(key).and_then(Value::as_str) == Some(text)
+    }
+
     /// Refuses any value but those in `allowed`; a missing key or null passes, as diffusers' default.
     pub(crate) fn only(&self, key: &str, allowed: &[Value]) -> Result<()> {
         let Some(value) = self.value(key) else {

@@ -178,6 +178,12 @@ fn a_config_of_another_checkpoint() {
         ),
         (
             "unet",
+            "mid_block_type",
+            json!("UNetMidBlock2D"),
+            ["left over", "mid_block.attentions.0"],
+        ),
+        (
+            "unet",
             "cross_attention_dim",
             json!(128),
             ["attn2.to_k.weight", "[64, 128]"],

@@ -21,8 +21,13 @@ pub struct UNet2DConditionConfig {
     pub down_attention: Vec<bool>,
     /// Whether each up block is a `CrossAttnUpBlock2D`, from the lowest to the highest.
     pub up_attention: Vec<bool>,
-    /// Transformer blocks in each attention.
-    pub transformer_layers_per_block: Vec<usize>,
+    /// Transformer blocks in each attention of each down block.
+    pub transformer_layers_per_block: Vec<Vec<usize>>,
+    /// Transformer blocks in each attention of each up block, from the lowest to the highest.
+    pub up_transformer_layers: Vec<Vec<usize>>,
+    /// Transformer blocks of the mid block's attention; none for a `UNetMidBlock2D`, which is one resnet (SSD-1B and
+    /// Segmind-Vega).
+    pub mid_transformer_layers: Option<usize>,
     /// Heads of each attention: the file's `attention_head_dim`, which diffusers reads as a number of heads.
     pub num_attention_heads: Vec<usize>,
     /// Width of the prompt's rows.
@@ -59,11 +64,31 @@ impl UNet2DConditionConfig {
             }
             Ok(types.iter().map(|t| t == with).collect())
         };
+        let layers = c.counts("layers_per_block", levels, Some(2))?;
+        let depths = depths(c, "transformer_layers_per_block", &layers)?;
+        // Listed from the lowest up block on, where the way up differs; each has one attention more.
+        let more: Vec<usize> = layers.iter().map(|n| n + 1).collect();
+        let up_depths = if c.has("reverse_transformer_layers_per_block") {
+            let lowest_first: Vec<usize> = more.iter().rev().copied().collect();
+            let mut up = self::depths(c, "reverse_transformer_layers_per_block", &lowest_first)?;
+            up.reverse();
+            up
+        } else if depths
+            .iter()
+            .all(|depths| depths.windows(2).all(|pair| pair[0] == pair[1]))
+        {
+            let even = depths.iter().zip(&more);
+            even.map(|(depths, count)| vec![depths.first().copied().unwrap_or(1); *count])
+                .collect()
+        } else {
+            let supported = "`reverse_transformer_layers_per_block` beside it, as attentions of one block differ";
+            return Err(c.refuse("transformer_layers_per_block", supported));
+        };
         let config = Self {
             sample_size: c.count("sample_size")?,
             in_channels: c.count("in_channels")?,
             out_channels: c.count("out_channels")?,
-            layers_per_block: c.counts("layers_per_block", levels, Some(2))?,
+            layers_per_block: layers,
             down_attention: attends(
                 "down_block_types",
                 &down,
@@ -71,11 +96,9 @@ impl UNet2DConditionConfig {
                 "DownBlock2D",
             )?,
             up_attention: attends("up_block_types", &up, "CrossAttnUpBlock2D", "UpBlock2D")?,
-            transformer_layers_per_block: c.counts(
-                "transformer_layers_per_block",
-                levels,
-                Some(1),
-            )?,
+            mid_transformer_layers: mid_transformer_layers(c, &depths),
+            up_transformer_layers: up_depths.iter().rev().cloned().collect(),
+            transformer_layers_per_block: depths,
             num_attention_heads: c.counts("attention_head_dim", levels, Some(8))?,
             cross_attention_dim: c.count("cross_attention_dim")?,
             addition_time_embed_dim: c.count("addition_time_embed_dim")?,
@@ -132,6 +155,59 @@ impl UNet2DConditionConfig {
     }
 }
 
+/// Transformer blocks of each attention, `counts` attentions a block: a number for all, or a list with, for each block,
+/// a number or a list.
+fn depths(c: &ConfigFile<'_>, key: &str, counts: &[usize]) -> Result<Vec<Vec<usize>>> {
+    #[derive(Clone, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Depth {
+        Same(usize),
+        Each(Vec<usize>),
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Depths {
+        Same(usize),
+        Each(Vec<Depth>),
+    }
+    let levels = counts.len();
+    let supported = format!(
+        "a whole number from 1, or a list of {levels} of them or of lists with a number for each attention"
+    );
+    let blocks = match c.optional::<Depths>(key, &supported)? {
+        None => vec![Depth::Same(1); levels],
+        Some(Depths::Same(depth)) => vec![Depth::Same(depth); levels],
+        Some(Depths::Each(blocks)) => blocks,
+    };
+    let depths: Vec<Vec<usize>> = blocks
+        .iter()
+        .zip(counts)
+        .map(|(block, count)| match block {
+            Depth::Same(depth) => vec![*depth; *count],
+            Depth::Each(depths) => depths.clone(),
+        })
+        .collect();
+    let fits = blocks.len() == levels
+        && depths
+            .iter()
+            .zip(counts)
+            .all(|(depths, count)| depths.len() == *count)
+        && !depths.iter().flatten().any(|depth| *depth == 0);
+    if fits {
+        Ok(depths)
+    } else {
+        Err(c.refuse(key, supported))
+    }
+}
+
+/// As diffusers: the mid block's attention is as deep as the last down block's first.
+fn mid_transformer_layers(c: &ConfigFile<'_>, depths: &[Vec<usize>]) -> Option<usize> {
+    if c.is("mid_block_type", "UNetMidBlock2D") {
+        return None;
+    }
+    Some(depths.last()?.first().copied().unwrap_or(1))
+}
+
 /// Refuses what other members of the family do and SDXL doesn't.
 fn refuse_unsupported(c: &ConfigFile<'_>) -> Result<()> {
     let no = [json!(false)];
@@ -158,14 +234,16 @@ fn refuse_unsupported(c: &ConfigFile<'_>) -> Result<()> {
     c.only("encoder_hid_dim_type", &[])?;
     c.only("mid_block_only_cross_attention", &no)?;
     c.only("mid_block_scale_factor", &[json!(1)])?;
-    c.only("mid_block_type", &[json!("UNetMidBlock2DCrossAttn")])?;
+    c.only(
+        "mid_block_type",
+        &[json!("UNetMidBlock2DCrossAttn"), json!("UNetMidBlock2D")],
+    )?;
     c.only("num_attention_heads", &[])?;
     c.only("num_class_embeds", &[])?;
     c.only("only_cross_attention", &[json!(false), no_list])?;
     c.only("resnet_out_scale_factor", &[json!(1)])?;
     c.only("resnet_skip_time_act", &no)?;
     c.only("resnet_time_scale_shift", &[json!("default")])?;
-    c.only("reverse_transformer_layers_per_block", &[])?;
     c.only("time_cond_proj_dim", &[])?;
     c.only("time_embedding_act_fn", &[])?;
     c.only("time_embedding_dim", &[])?;
@@ -204,6 +282,43 @@ mod tests {
         assert_eq!(c.down_attention, [false, true, true]);
         assert_eq!(c.up_attention, [true, true, false]);
         assert_eq!((c.norm_num_groups, c.layers_per_block.len()), (32, 3));
+    }
+
+    #[test]
+    fn fewer_blocks_are_read_from_their_own_config() {
+        let c = read(&turbo()).unwrap();
+        assert_eq!(c.transformer_layers_per_block, [[1; 2], [2; 2], [10; 2]]);
+        assert_eq!(c.up_transformer_layers, [[10; 3], [2; 3], [1; 3]]);
+        assert_eq!(c.mid_transformer_layers, Some(10));
+        // SSD-1B's values.
+        let mut json = turbo();
+        json["mid_block_type"] = json!("UNetMidBlock2D");
+        json["transformer_layers_per_block"] = json!([1, [2, 2], [4, 4]]);
+        json["reverse_transformer_layers_per_block"] = json!([[4, 4, 10], [2, 1, 1], 1]);
+        let c = read(&json).unwrap();
+        assert_eq!(c.transformer_layers_per_block, [[1; 2], [2; 2], [4; 2]]);
+        assert_eq!(c.up_transformer_layers, [[4, 4, 10], [2, 1, 1], [1; 3]]);
+        assert_eq!(c.mid_transformer_layers, None);
+        for (key, value) in [
+            (
+                "reverse_transformer_layers_per_block",
+                json!([[4, 4], [2, 1, 1], 1]),
+            ),
+            ("reverse_transformer_layers_per_block", json!([1, 1])),
+            ("transformer_layers_per_block", json!([1, [2, 0], 1])),
+            ("mid_block_type", json!("UNetMidBlock2DSimpleCrossAttn")),
+        ] {
+            let mut json = json.clone();
+            json[key] = value;
+            assert!(read(&json).unwrap_err().to_string().contains(key));
+        }
+        json["transformer_layers_per_block"] = json!([1, [2, 1], 4]);
+        json["reverse_transformer_layers_per_block"] = json!(null);
+        let error = read(&json).unwrap_err().to_string();
+        assert!(
+            error.contains("reverse_transformer_layers_per_block"),
+            "{error}"
+        );
     }
 
     #[test]

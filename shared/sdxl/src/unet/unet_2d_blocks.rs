@@ -17,18 +17,20 @@ const SAMPLER: usize = 3;
 
 /// What the resnets and attentions of a block have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BlockConfig {
+pub(super) struct BlockConfig<'a> {
     /// Width of the time embedding.
     pub temb: usize,
     /// Groups of every group norm.
     pub groups: usize,
     /// Epsilon of the resnets' norms.
     pub eps: f32,
-    /// The attention that follows each resnet, if any.
-    pub attention: Option<TransformerConfig>,
+    /// The attention that follows each resnet, but for its depth.
+    pub attention: TransformerConfig,
+    /// Depth of each attention; none where no resnet has one.
+    pub depths: &'a [usize],
 }
 
-impl BlockConfig {
+impl BlockConfig<'_> {
     fn resnet<B: Backend>(
         &self,
         loader: &Loader<'_, B>,
@@ -49,17 +51,17 @@ impl BlockConfig {
         ResnetBlock2D::load(loader, &config)
     }
 
-    fn attentions<B: Backend>(
-        &self,
-        loader: &Loader<'_, B>,
-        count: usize,
-    ) -> Result<Vec<Transformer2DModel<B>>> {
-        let Some(config) = &self.attention else {
-            return Ok(Vec::new());
-        };
+    fn attentions<B: Backend>(&self, loader: &Loader<'_, B>) -> Result<Vec<Transformer2DModel<B>>> {
         let attentions = loader.pp("attentions");
-        (0..count)
-            .map(|i| Transformer2DModel::load(&attentions.pp(i), config))
+        let depths = self.depths.iter().enumerate();
+        depths
+            .map(|(i, &layers)| {
+                let config = TransformerConfig {
+                    layers,
+                    ..self.attention
+                };
+                Transformer2DModel::load(&attentions.pp(i), &config)
+            })
             .collect()
     }
 }
@@ -86,7 +88,7 @@ impl<B: Backend> DownBlock<B> {
     /// As [`Loader::weight`].
     pub(super) fn load(
         loader: &Loader<'_, B>,
-        config: &BlockConfig,
+        config: &BlockConfig<'_>,
         inputs: usize,
         outputs: usize,
         layers: usize,
@@ -104,7 +106,7 @@ impl<B: Backend> DownBlock<B> {
                     config.resnet(&resnets.pp(i), inputs, outputs)
                 })
                 .collect::<Result<_>>()?,
-            attentions: config.attentions(loader, layers)?,
+            attentions: config.attentions(loader)?,
             downsampler: (!is_last)
                 .then(|| loader.conv2d("downsamplers.0.conv", outputs, outputs, SAMPLER, window))
                 .transpose()?,
@@ -146,29 +148,33 @@ impl<B: Backend> DownBlock<B> {
     }
 }
 
-/// `UNetMidBlock2DCrossAttn`: resnet, attention, resnet.
-pub(super) struct UNetMidBlock2DCrossAttn<B: Backend> {
-    resnets: [ResnetBlock2D<B>; 2],
+/// `UNetMidBlock2DCrossAttn`: resnet, attention, resnet; and `UNetMidBlock2D` as diffusers' `get_mid_block` makes it: a
+/// resnet alone.
+pub(super) struct MidBlock<B: Backend> {
+    first: ResnetBlock2D<B>,
+    /// Each with the resnet that follows it.
+    then: Vec<ResnetBlock2D<B>>,
     attentions: Vec<Transformer2DModel<B>>,
 }
 
-impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
-    /// Takes the weights; `config` has an attention.
+impl<B: Backend> MidBlock<B> {
+    /// Takes the weights; `config` has one depth or none.
     ///
     /// # Errors
     /// As [`Loader::weight`].
     pub(super) fn load(
         loader: &Loader<'_, B>,
-        config: &BlockConfig,
+        config: &BlockConfig<'_>,
         channels: usize,
     ) -> Result<Self> {
         let resnets = loader.pp("resnets");
+        let resnet = |i: usize| config.resnet(&resnets.pp(i), channels, channels);
         Ok(Self {
-            resnets: [
-                config.resnet(&resnets.pp(0), channels, channels)?,
-                config.resnet(&resnets.pp(1), channels, channels)?,
-            ],
-            attentions: config.attentions(loader, 1)?,
+            first: resnet(0)?,
+            then: (1..=config.depths.len())
+                .map(resnet)
+                .collect::<Result<_>>()?,
+            attentions: config.attentions(loader)?,
         })
     }
 
@@ -191,11 +197,12 @@ impl<B: Backend> UNetMidBlock2DCrossAttn<B> {
         silu_temb: &B::Tensor,
         prompt: &BlockPrompt<B>,
     ) -> Result<B::Tensor> {
-        let mut x = self.resnets[0].forward(b, x, Some(silu_temb))?;
-        for (attention, prompt) in self.attentions.iter().zip(prompt) {
+        let mut x = self.first.forward(b, x, Some(silu_temb))?;
+        for ((attention, resnet), prompt) in self.attentions.iter().zip(&self.then).zip(prompt) {
             x = attention.forward(b, x, prompt)?;
+            x = resnet.forward(b, x, Some(silu_temb))?;
         }
-        self.resnets[1].forward(b, x, Some(silu_temb))
+        Ok(x)
     }
 }
 
@@ -214,7 +221,7 @@ impl<B: Backend> UpBlock<B> {
     /// As [`Loader::weight`].
     pub(super) fn load(
         loader: &Loader<'_, B>,
-        config: &BlockConfig,
+        config: &BlockConfig<'_>,
         inputs: usize,
         outputs: usize,
         skips: &[usize],
@@ -231,7 +238,7 @@ impl<B: Backend> UpBlock<B> {
                     config.resnet(&resnets.pp(i), hidden + skip, outputs)
                 })
                 .collect::<Result<_>>()?,
-            attentions: config.attentions(loader, skips.len())?,
+            attentions: config.attentions(loader)?,
             upsampler: (!is_last)
                 .then(|| loader.conv2d("upsamplers.0.conv", outputs, outputs, SAMPLER, window))
                 .transpose()?,

@@ -4,9 +4,7 @@
 //! arXiv:2307.01952 (SDXL).
 
 use super::config::UNet2DConditionConfig;
-use super::unet_2d_blocks::{
-    BlockConfig, BlockPrompt, DownBlock, UNetMidBlock2DCrossAttn, UpBlock,
-};
+use super::unet_2d_blocks::{BlockConfig, BlockPrompt, DownBlock, MidBlock, UpBlock};
 use crate::backend::loader::Loader;
 use crate::backend::{Activation, After, Backend, Input, Window};
 use crate::blocks::embeddings::{TimestepEmbedding, get_timestep_embedding};
@@ -66,7 +64,7 @@ pub struct UNet2DConditionModel<B: Backend> {
     time_embedding: TimestepEmbedding<B>,
     add_embedding: TimestepEmbedding<B>,
     down_blocks: Vec<DownBlock<B>>,
-    mid_block: UNetMidBlock2DCrossAttn<B>,
+    mid_block: MidBlock<B>,
     up_blocks: Vec<UpBlock<B>>,
     conv_norm_out: B::Norm,
     conv_out: B::Conv2d,
@@ -91,17 +89,18 @@ impl<B: Backend> UNet2DConditionModel<B> {
         let c = &config;
         let channels = &c.block_out_channels;
         let last = channels.len() - 1;
-        let block = |i: usize, attends: bool| BlockConfig {
+        let block = |i: usize| BlockConfig {
             temb: c.time_embed_dim(),
             groups: c.norm_num_groups,
             eps: c.norm_eps,
-            attention: attends.then(|| TransformerConfig {
+            attention: TransformerConfig {
                 channels: channels[i],
                 heads: c.num_attention_heads[i],
-                layers: c.transformer_layers_per_block[i],
+                layers: 1,
                 context: c.cross_attention_dim,
                 groups: c.norm_num_groups,
-            }),
+            },
+            depths: &[],
         };
 
         let mut skips = vec![channels[0]]; // conv_in's
@@ -109,7 +108,9 @@ impl<B: Backend> UNet2DConditionModel<B> {
         for i in 0..=last {
             let loader = loader.pp("down_blocks").pp(i);
             let (inputs, layers) = (channels[i.saturating_sub(1)], c.layers_per_block[i]);
-            let config = block(i, c.down_attention[i]);
+            let depths = &c.transformer_layers_per_block[i][..];
+            let depths = if c.down_attention[i] { depths } else { &[] };
+            let config = BlockConfig { depths, ..block(i) };
             let block = DownBlock::load(&loader, &config, inputs, channels[i], layers, i == last)?;
             down_blocks.push(block);
             skips.extend(std::iter::repeat_n(
@@ -117,17 +118,20 @@ impl<B: Backend> UNet2DConditionModel<B> {
                 layers + usize::from(i != last),
             ));
         }
-        let mid_block = UNetMidBlock2DCrossAttn::load(
-            &loader.pp("mid_block"),
-            &block(last, true),
-            channels[last],
-        )?;
+        let middle = BlockConfig {
+            depths: c.mid_transformer_layers.as_slice(),
+            ..block(last)
+        };
+        let mid_block = MidBlock::load(&loader.pp("mid_block"), &middle, channels[last])?;
         let mut up_blocks = Vec::new();
         for (n, i) in (0..=last).rev().enumerate() {
             let loader = loader.pp("up_blocks").pp(n);
             let mut taken = skips.split_off(skips.len() - (c.layers_per_block[i] + 1));
             taken.reverse();
-            let (inputs, config) = (channels[(i + 1).min(last)], block(i, c.up_attention[n]));
+            let depths = &c.up_transformer_layers[n][..];
+            let depths = if c.up_attention[n] { depths } else { &[] };
+            let config = BlockConfig { depths, ..block(i) };
+            let inputs = channels[(i + 1).min(last)];
             let block = UpBlock::load(&loader, &config, inputs, channels[i], &taken, i == 0)?;
             up_blocks.push(block);
         }

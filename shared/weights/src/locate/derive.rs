@@ -102,26 +102,37 @@ impl Derive<'_> {
                     .is_some_and(|s| s.len() == 2);
             }
             channels.push(width);
-            depths.push(depth.max(1));
+            depths.push(self.depths(&format!("down_blocks.{level}"), layers));
             heads.push(width / 64);
         }
+        // From the lowest on; a block has an attention more than on the way down.
+        let up_depths: Vec<Vec<usize>> = (0..levels)
+            .map(|n| self.depths(&format!("up_blocks.{n}"), layers + 1))
+            .collect();
+        let is_even = |depths: &Vec<usize>| depths.iter().all(|depth| *depth == depths[0]);
+        let mirrored = depths
+            .iter()
+            .rev()
+            .zip(&up_depths)
+            .all(|(down, up)| is_even(down) && is_even(up) && down.first() == up.first());
+        let mid = self.count("mid_block.attentions.", ".proj_in.weight");
         // Six numbers of the micro-conditioning are embedded beside the pooled text.
         let Some(times) = added.checked_sub(pooled).filter(|n| n % 6 == 0) else {
             return Err(self.unknown(format!(
                 "addition_time_embed_dim of {added} inputs with {pooled} pooled"
             )));
         };
-        Ok(json!({
+        let mut config = json!({
             "_class_name": "UNet2DConditionModel",
             "sample_size": 64,
             "in_channels": in_channels,
             "out_channels": out_channels,
             "block_out_channels": channels,
             "down_block_types": down,
-            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "mid_block_type": if mid > 0 { "UNetMidBlock2DCrossAttn" } else { "UNetMidBlock2D" },
             "up_block_types": up,
             "layers_per_block": layers,
-            "transformer_layers_per_block": depths,
+            "transformer_layers_per_block": depths.iter().map(|d| if is_even(d) { json!(d[0]) } else { json!(d) }).collect::<Vec<_>>(),
             "attention_head_dim": heads,
             "num_attention_heads": null,
             "cross_attention_dim": context,
@@ -141,7 +152,20 @@ impl Derive<'_> {
             "resnet_time_scale_shift": "default",
             "upcast_attention": null,
             "time_cond_proj_dim": null,
-        }))
+        });
+        if !mirrored {
+            config["reverse_transformer_layers_per_block"] = json!(up_depths);
+        }
+        Ok(config)
+    }
+
+    /// Transformer blocks in each of a block's `count` attentions; 1 where it has none, which then means nothing.
+    fn depths(&self, block: &str, count: usize) -> Vec<usize> {
+        let depth = |attention: usize| {
+            let blocks = format!("{block}.attentions.{attention}.transformer_blocks.");
+            self.count(&blocks, ".attn2.to_k.weight").max(1)
+        };
+        (0..count.max(1)).map(depth).collect()
     }
 
     /// From the decoder where there is one, else from the encoder.
