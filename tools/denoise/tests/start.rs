@@ -10,6 +10,11 @@ use support::{assert_fails, frame, frames, latents, model, prompts, run, stderr,
 use turbo_testkit::{golden, golden_cases, relative_error, tiny, write_safetensors};
 use turbo_wire::Kind;
 
+/// The network's weights in a checkpoint.
+const WEIGHTS: &str = "diffusion_pytorch_model.fp16.safetensors";
+/// The tiny checkpoint's `scaling_factor`.
+const FACTOR: f32 = 0.13025;
+
 /// A frame of latents `[rows, 4, 8, 8]`.
 fn init(rows: usize, picture: usize) -> Vec<u8> {
     let values = values(rows * 256, picture);
@@ -186,7 +191,6 @@ fn nine_channels() -> tempfile::TempDir {
     config["in_channels"] = 9.into();
     fs::write(unet.join("config.json"), config.to_string()).unwrap();
 
-    const WEIGHTS: &str = "diffusion_pytorch_model.fp16.safetensors";
     let bytes = fs::read(tiny().join("unet").join(WEIGHTS)).unwrap();
     let size = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
     let entries: serde_json::Map<String, serde_json::Value> =
@@ -230,7 +234,6 @@ fn a_network_of_nine_channels_sees_mask_and_picture() {
     let folder = nine_channels();
     let model = folder.path().to_str().unwrap();
     let golden = golden("inpainting");
-    const FACTOR: f32 = 0.13025;
     for (i, case) in golden_cases("inpainting")["cases"]
         .as_array()
         .unwrap()
