@@ -6,8 +6,6 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod bfloat16;
-#[cfg(target_os = "linux")]
-mod breaking;
 mod cache;
 mod checkpoints;
 mod cluster;
