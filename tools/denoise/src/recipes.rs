@@ -1,6 +1,5 @@
 //! Published recipes: what a model's authors say of scheduler, steps, guidance and size.
 
-use crate::sampling::Level;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 use turbo_cli::{Error, Result};
@@ -12,13 +11,13 @@ pub(crate) struct Recipe {
     scheduler: &'static str,
     /// Keys set over `scheduler_config.json`, as a JSON object.
     set: &'static str,
-    steps: usize,
+    pub(crate) steps: usize,
     /// Instead of the schedule that so many steps have.
-    timesteps: Option<&'static str>,
-    eta: Option<f64>,
-    guidance_scale: f32,
+    pub(crate) timesteps: Option<&'static str>,
+    pub(crate) eta: Option<f64>,
+    pub(crate) guidance_scale: f32,
     /// Of a square picture, in pixels.
-    side: usize,
+    pub(crate) side: usize,
     /// The page that says so.
     source: &'static str,
     /// What a name of a checkpoint or a LoRA says where this recipe is meant: all of these.
@@ -158,21 +157,6 @@ impl Recipe {
     /// The short name of its scheduler.
     pub(crate) fn scheduler(&self) -> &'static str {
         self.scheduler
-    }
-
-    /// What it says.
-    pub(crate) fn level(&self) -> Level {
-        Level {
-            scheduler: Some(self.scheduler.to_owned()),
-            set: self.set(),
-            eta: self.eta,
-            steps: Some(self.steps),
-            timesteps: self.timesteps.and_then(|list| list.parse().ok()),
-            sigmas: None,
-            guidance_scale: Some(self.guidance_scale),
-            side: Some(self.side),
-            ..Level::default()
-        }
     }
 }
 

@@ -117,6 +117,23 @@ pub(crate) struct Level {
     pub(crate) side: Option<usize>,
 }
 
+impl recipes::Recipe {
+    /// What it says.
+    pub(crate) fn level(&self) -> Level {
+        Level {
+            scheduler: Some(self.scheduler().to_owned()),
+            set: self.set(),
+            eta: self.eta,
+            steps: Some(self.steps),
+            timesteps: self.timesteps.and_then(|list| list.parse().ok()),
+            sigmas: None,
+            guidance_scale: Some(self.guidance_scale),
+            side: Some(self.side),
+            ..Level::default()
+        }
+    }
+}
+
 impl Level {
     /// What a record says.
     fn of_record(own: &Metadata) -> Result<Self> {
