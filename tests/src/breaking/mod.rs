@@ -7,23 +7,13 @@
 
 mod processes;
 
-use processes::{End, Line, Output};
+use processes::{End, Line, Output, RECORDS};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use turbo_testkit::tiny_lettered;
-
-/// What is drawn: id, prompt and seed of each picture.
-const RECORDS: [(&str, &str, u64); 6] = [
-    ("a", "a red circle", 1),
-    ("b", "a blue square on a white ground", 2),
-    ("c", "two green triangles", 3),
-    ("d", "a red circle", 4),
-    ("e", "a b c d", 5),
-    ("f", "a yellow star", 6),
-];
 
 /// What happens to a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

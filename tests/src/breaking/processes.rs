@@ -1,6 +1,5 @@
 //! The processes of a round.
 
-use super::RECORDS;
 use crate::tool_path;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,6 +8,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// What is drawn: id, prompt and seed of each picture.
+pub(super) const RECORDS: [(&str, &str, u64); 6] = [
+    ("a", "a red circle", 1),
+    ("b", "a blue square on a white ground", 2),
+    ("c", "two green triangles", 3),
+    ("d", "a red circle", 4),
+    ("e", "a b c d", 5),
+    ("f", "a yellow star", 6),
+];
 
 /// When a stage that has not ended is said to hang.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! A picture to its encoding.
 
+use crate::args::{Args, Fit};
 use crate::photos::Photo;
-use crate::{Args, Fit};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;

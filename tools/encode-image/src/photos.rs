@@ -1,6 +1,6 @@
 //! The pictures that are named on the command line.
 
-use crate::Args;
+use crate::args::Args;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use turbo_cli::{Error, Input, Output, Result, refuse_same_file};
