@@ -44,6 +44,26 @@ impl<'a> From<&'a Panels> for Left<'a> {
     }
 }
 
+impl<'a> Left<'a> {
+    /// `x` as int8, whatever it is. It is made for the first layer that asks, and stays with `x` for others.
+    pub fn int8(ctx: &Context, x: &'a Panels) -> Self {
+        if x.compute == Compute::Int8 {
+            return x.into();
+        }
+        let int8 = x.int8(ctx);
+        Self {
+            data: int8.data.as_u32(),
+            quanta: Some(&int8.quanta),
+            panel_pitch: Some(Compute::Int8.steps(x.channels) * PANEL),
+            step_pitch: int8.layout.step(),
+            layout: int8.layout,
+            channels: x.channels,
+            positions: x.positions,
+            compute: Compute::Int8,
+        }
+    }
+}
+
 /// float32 needs no packing: a row of a value is a step. Not for a single position, whose rows have no room for a
 /// vector.
 impl<'a> From<&'a Planes> for Left<'a> {

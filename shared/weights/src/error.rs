@@ -205,7 +205,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A weight in a type that is not computed with.
-    #[error("{}: tensor `{name}`: expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2, found {found}", path.display())]
+    #[error("{}: tensor `{name}`: expected F32, F16, BF16, F64, F8_E4M3, F8_E5M2, or I8 with a `weight_scale` beside it, found {found}", path.display())]
     WrongDtype {
         /// The file.
         path: PathBuf,
@@ -213,6 +213,16 @@ pub enum Error {
         name: String,
         /// Its type in the file.
         found: String,
+    },
+    /// A layer in int8 that cannot be read.
+    #[error("{}: tensor `{name}`: expected {reason}", path.display())]
+    Int8 {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What was expected, and what was found.
+        reason: String,
     },
     /// Weights the network has no place for.
     #[error(

@@ -177,7 +177,7 @@ fn a_type_that_is_not_computed_with_is_refused_when_asked_for_and_counted_when_n
     let weights = open_file(&file).unwrap();
     let error = weights.get("a", &[2]).unwrap_err().to_string();
     assert!(
-        error.ends_with("tensor `a`: expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2, found I16"),
+        error.ends_with("tensor `a`: expected F32, F16, BF16, F64, F8_E4M3, F8_E5M2, or I8 with a `weight_scale` beside it, found I16"),
         "{error}"
     );
     assert!(matches!(

@@ -10,6 +10,7 @@ use crate::step::{MOST, StepWriter, nearest};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// How the steps of a panel lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,8 @@ pub struct Panels {
     pub(crate) data: Buffer,
     /// For int8, of each panel.
     pub(crate) quanta: Option<QuantaBuffer>,
+    /// The same numbers as int8, once a layer has asked for them.
+    int8: OnceLock<Int8>,
     pub(crate) layout: Layout,
     /// Inputs of each position.
     pub channels: usize,
@@ -132,6 +135,14 @@ pub struct Panels {
     pub positions: usize,
     /// Type of the numbers.
     pub compute: Compute,
+}
+
+/// The numbers of floats as int8.
+#[derive(Debug)]
+pub(crate) struct Int8 {
+    pub(crate) data: Buffer,
+    pub(crate) quanta: QuantaBuffer,
+    pub(crate) layout: Layout,
 }
 
 impl Panels {
@@ -142,6 +153,7 @@ impl Panels {
             data: ctx.pool.take(positions.div_ceil(PANEL) * steps * PANEL),
             quanta: (compute == Compute::Int8)
                 .then(|| QuantaBuffer::take(ctx, positions.div_ceil(PANEL))),
+            int8: OnceLock::new(),
             layout: Layout::of(&kernels(ctx.isa, compute), steps),
             channels,
             positions,
@@ -225,6 +237,18 @@ impl Panels {
                 scales: self.quanta.as_ref().map(|quanta| &quanta.panel(p).scales),
             };
             convert_panel(ctx.isa, from, panel);
+        })
+    }
+
+    /// The same numbers as int8, which are made once.
+    pub(crate) fn int8(&self, ctx: &Context) -> &Int8 {
+        self.int8.get_or_init(|| {
+            let int8 = self.convert(ctx, Compute::Int8);
+            Int8 {
+                data: int8.data,
+                quanta: int8.quanta.expect("panels of int8 have quanta"),
+                layout: int8.layout,
+            }
         })
     }
 

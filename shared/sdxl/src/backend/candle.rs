@@ -55,6 +55,10 @@ impl Candle {
             Dtype::F32 => candle_core::DType::F32,
             Dtype::F16 => candle_core::DType::F16,
             Dtype::BF16 => candle_core::DType::BF16,
+            Dtype::I8 => {
+                let t = Tensor::from_vec(weight.to_f32(), weight.shape(), &self.device)?;
+                return Ok(t.to_dtype(dtype)?);
+            }
         };
         let t = Tensor::from_raw_buffer(weight.bytes(), stored, weight.shape(), &self.device)?;
         Ok(t.to_dtype(dtype)?)

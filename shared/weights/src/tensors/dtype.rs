@@ -9,6 +9,8 @@ pub enum Dtype {
     F16,
     /// The upper half of a binary32.
     BF16,
+    /// A signed byte, to be multiplied by its row's scale ([`Weight::scales`](crate::Weight::scales)).
+    I8,
 }
 
 impl Dtype {
@@ -17,6 +19,7 @@ impl Dtype {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::BF16 => 2,
+            Self::I8 => 1,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One safetensors file: checked header, tensors where they lie.
 
 use super::stored::Stored;
-use super::{Bytes, Weight};
+use super::{Bytes, Dtype, Weight, int8};
 use crate::{Error, Result};
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 use std::collections::HashMap;
@@ -42,9 +42,27 @@ impl TensorFile {
             metadata: metadata.metadata().clone().unwrap_or_default(),
         };
         for (name, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            let range = body + start..body + end;
+            if int8::is_beside(&name, &metadata) {
+                continue;
+            }
+            if info.dtype == safetensors::Dtype::I8 {
+                let shape = info.shape.clone();
+                let weight = Weight::new(
+                    &name,
+                    Stored::As(Dtype::I8),
+                    shape,
+                    bytes.clone(),
+                    range.clone(),
+                );
+                let found = int8::attach(path, &name, weight, &metadata, &bytes[body..])?;
+                if let Some(weight) = found {
+                    file.weights.push(weight);
+                    continue;
+                }
+            }
             if let Some(stored) = Stored::from_safetensors(info.dtype) {
-                let (start, end) = info.data_offsets;
-                let range = body + start..body + end;
                 file.weights.push(Weight::new(
                     &name,
                     stored,

@@ -5,6 +5,7 @@ mod bytes;
 mod cut;
 mod dtype;
 mod file;
+mod int8;
 mod stored;
 mod weight;
 mod weights;

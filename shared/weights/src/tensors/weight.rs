@@ -16,6 +16,18 @@ pub struct Weight {
     shape: Vec<usize>,
     bytes: Bytes,
     range: Range<usize>,
+    int8: Option<Int8>,
+}
+
+/// What int8 needs beside its bytes.
+#[derive(Clone)]
+pub(crate) struct Int8 {
+    /// One for each row.
+    pub(crate) scales: Arc<[f32]>,
+    /// The rows of the tensor that these are.
+    pub(crate) rows: Range<usize>,
+    /// Whether the file wants the activations to stay floats.
+    pub(crate) full_precision: bool,
 }
 
 impl Weight {
@@ -35,7 +47,27 @@ impl Weight {
             shape,
             bytes,
             range,
+            int8: None,
         }
+    }
+
+    /// The same bytes as int8.
+    pub(crate) fn with_int8(self, int8: Int8) -> Self {
+        Self {
+            int8: Some(int8),
+            ..self
+        }
+    }
+
+    /// Of int8, the scale of each row: what its bytes, which are signed, have to be multiplied by.
+    pub fn scales(&self) -> Option<&[f32]> {
+        let int8 = self.int8.as_ref()?;
+        Some(&int8.scales[int8.rows.clone()])
+    }
+
+    /// Whether the file wants this layer's activations to stay floats, though its weights are int8.
+    pub fn wants_full_precision(&self) -> bool {
+        self.int8.as_ref().is_some_and(|int8| int8.full_precision)
     }
 
     /// A tensor in memory of its own, little-endian and in C order.
@@ -123,6 +155,15 @@ impl Weight {
                 .iter()
                 .map(|b| bf16::from_le_bytes(*b).to_f32())
                 .collect(),
+            Dtype::I8 => {
+                let scales = self.scales().unwrap_or_default();
+                let row = bytes.len() / scales.len().max(1);
+                let rows = bytes.chunks_exact(row.max(1)).zip(scales);
+                rows.flat_map(|(row, scale)| {
+                    row.iter().map(move |b| f32::from(b.cast_signed()) * scale)
+                })
+                .collect()
+            }
         }
     }
 
@@ -142,6 +183,9 @@ impl Weight {
         let row = self.shape[1..].iter().product::<usize>() * self.stored.size();
         let mut part = self.clone();
         part.shape[0] = end - start;
+        if let Some(int8) = &mut part.int8 {
+            int8.rows = int8.rows.start + start..int8.rows.start + end;
+        }
         part.range = self.range.start + start * row..self.range.start + end * row;
         part
     }
@@ -184,8 +228,11 @@ impl Weight {
         }
     }
 
-    /// A matrix with rows and columns exchanged, copied.
+    /// A matrix with rows and columns exchanged, copied; int8, which has its scales by rows, as f32.
     pub(crate) fn transposed(&self) -> Self {
+        if self.int8.is_some() {
+            return Self::from_f32(&self.name, &self.shape, &self.to_f32()).transposed();
+        }
         let &[rows, columns] = self.shape() else {
             panic!("`{}` {:?} is no matrix", self.name, self.shape)
         };

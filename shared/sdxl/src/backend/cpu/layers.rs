@@ -2,6 +2,7 @@
 
 use super::shared::Counts;
 use super::tensor::{CpuTensor, Form};
+use crate::backend::int8;
 use crate::backend::{Activation, Affine, After, Backend, Input, Window};
 use crate::{DType, Result};
 use turbo_kernels::{
@@ -94,18 +95,17 @@ impl Norm {
 }
 
 fn matrix(weight: &Weight) -> Matrix<'_> {
+    let (rows, cols) = (weight.shape()[0], weight.shape()[1..].iter().product());
     let float = match weight.dtype() {
         Dtype::F32 => Float::F32,
         Dtype::F16 => Float::F16,
         Dtype::BF16 => Float::Bf16,
+        Dtype::I8 => {
+            let scales = weight.scales().unwrap_or_default();
+            return Matrix::int8(weight.bytes(), scales, rows, cols);
+        }
     };
-    let rows = weight.shape()[0];
-    Matrix::new(
-        weight.bytes(),
-        float,
-        rows,
-        weight.shape()[1..].iter().product(),
-    )
+    Matrix::new(weight.bytes(), float, rows, cols)
 }
 
 fn activation(activation: Activation) -> kernels::Activation {
@@ -167,6 +167,24 @@ impl Cpu {
             layer.bias.as_deref(),
             activation(act),
         ))
+    }
+}
+
+impl Cpu {
+    /// In what type a layer's products are formed: int8 where its weights are, the CPU multiplies them, and nothing speaks
+    /// for floats. What a LoRA adds does, since it is floats.
+    fn operand_type(&self, layer: &Linear) -> Compute {
+        let weight = &layer.weight;
+        let int8 = weight.dtype() == Dtype::I8 && self.ctx.isa.has_int8();
+        if int8
+            && layer.adapters.is_empty()
+            && !weight.wants_full_precision()
+            && !int8::keeps_floats(weight.name())
+        {
+            Compute::Int8
+        } else {
+            self.compute
+        }
     }
 }
 
@@ -295,7 +313,7 @@ impl Backend for Cpu {
         if let Some(out) = self.vector(x, layer, act) {
             return Ok(x.with(Form::Planes(out)));
         }
-        let operand = x.operand(&self.ctx, self.compute);
+        let operand = x.operand(&self.ctx, self.operand_type(layer));
         let low_rank = layer.low_rank();
         let (w, bias) = (layer.weights(&low_rank), layer.bias.as_deref());
         // Behind an activation another linear layer reads, without one a norm, attention or a convolution may.
@@ -320,7 +338,7 @@ impl Backend for Cpu {
             residual: Some(residual.into_planes(&self.ctx)),
             ..kernels::After::bias(layer.bias.as_deref())
         };
-        let operand = x.operand(&self.ctx, self.compute);
+        let operand = x.operand(&self.ctx, self.operand_type(layer));
         let low_rank = layer.low_rank();
         let w = layer.weights(&low_rank);
         let out = kernels::linear(&self.ctx, operand.left(), w, after);
@@ -330,7 +348,7 @@ impl Backend for Cpu {
     fn linear_geglu(&self, x: &CpuTensor, layer: &Linear) -> Result<CpuTensor> {
         let out = kernels::linear_geglu(
             &self.ctx,
-            x.operand(&self.ctx, self.compute).left(),
+            x.operand(&self.ctx, self.operand_type(layer)).left(),
             layer.weights(&layer.low_rank()),
             layer.bias.as_deref(),
             self.compute,

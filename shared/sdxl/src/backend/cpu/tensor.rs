@@ -23,12 +23,17 @@ pub(crate) enum Form {
     Panels(Panels),
 }
 
-impl Form {
-    /// The operand of a linear layer.
+/// What a linear layer reads: a form that a value has, or an operand made for the occasion.
+pub(super) enum Operand<'a> {
+    Held(Left<'a>),
+    Made(Panels),
+}
+
+impl Operand<'_> {
     pub(super) fn left(&self) -> Left<'_> {
         match self {
-            Self::Planes(p) => p.into(),
-            Self::Panels(p) => p.into(),
+            Self::Held(left) => *left,
+            Self::Made(panels) => panels.into(),
         }
     }
 }
@@ -59,12 +64,15 @@ impl CpuTensor {
     }
 
     /// What a linear layer reads: a float32 value as it is, or an operand.
-    pub(super) fn operand(&self, ctx: &Context, compute: Compute) -> Read<'_, Form> {
+    pub(super) fn operand(&self, ctx: &Context, compute: Compute) -> Operand<'_> {
         match &*self.form {
-            Form::Panels(_) => Read::Held(&self.form),
+            Form::Panels(p) if compute == Compute::Int8 => Operand::Held(Left::int8(ctx, p)),
+            Form::Panels(p) => Operand::Held(p.into()),
             // One token is laid out without room for a vector.
-            Form::Planes(p) if compute == Compute::F32 && p.positions > 1 => Read::Held(&self.form),
-            Form::Planes(p) => Read::Made(Form::Panels(Panels::pack(ctx, p, compute))),
+            Form::Planes(p) if compute == Compute::F32 && p.positions > 1 => {
+                Operand::Held(p.into())
+            }
+            Form::Planes(p) => Operand::Made(Panels::pack(ctx, p, compute)),
         }
     }
 
