@@ -28,7 +28,8 @@
 //!
 //! # Which file of a part
 //! `NAME.fp16.safetensors` (see [`Variant`]) before `NAME.safetensors`, each whole or in shards with an index; `NAME`
-//! is `model` for text encoders and `diffusion_pytorch_model` for the rest.
+//! is `model` for text encoders and `diffusion_pytorch_model` for the rest. Where there is neither, the one file of
+//! another variant (`NAME.bf16.safetensors`); several are named in the error.
 //!
 //! # Configs of single files
 //! A single file has neither configs nor tokenizers. Both are taken from the folder beside the file that is called

@@ -567,3 +567,37 @@ fn folders_of_something_else_are_told() {
         error()
     );
 }
+
+#[test]
+fn the_only_variant_is_read_and_several_are_named() {
+    let folder = unet_folder();
+    let part = folder.path().join("unet");
+    for name in fs::read_dir(&part)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if name.extension().is_some_and(|e| e == "safetensors") {
+            fs::remove_file(name).unwrap();
+        }
+    }
+    let stem = "diffusion_pytorch_model";
+    one(&part.join(format!("{stem}.bf16.safetensors")), "x", 7);
+    assert!(
+        locate(folder.path())
+            .weights(Part::Unet)
+            .unwrap()
+            .contains("x")
+    );
+    one(&part.join(format!("{stem}.non_ema.safetensors")), "x", 8);
+    let error = locate(folder.path())
+        .weights(Part::Unet)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains(&format!(
+            "the variants {stem}.bf16.safetensors, {stem}.non_ema.safetensors"
+        )),
+        "{error}"
+    );
+}

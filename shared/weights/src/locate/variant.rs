@@ -81,14 +81,10 @@ pub(crate) fn open_stem(
     }
     let (fp16, plain) = (Variant::Fp16.file(stem), Variant::Plain.file(stem));
     let mut expected = format!("{plain}, {fp16} or {plain}.index.json");
-    let others: Vec<String> = tree
-        .list(folder)
-        .into_iter()
-        .filter(|name| name.starts_with(stem) && name.ends_with(".safetensors"))
-        .collect();
+    let others = others(tree, folder, stem);
     if !others.is_empty() {
         expected = format!(
-            "{expected}; found {}: rename one of them so",
+            "{expected}; found the variants {}: leave one of them there",
             others.join(", ")
         );
     }
@@ -122,6 +118,17 @@ enum Chosen {
     Sharded(String),
 }
 
+/// Files of other variants (`NAME.bf16.safetensors`, `NAME.non_ema.safetensors`).
+fn others(tree: &Tree, folder: &str, stem: &str) -> Vec<String> {
+    let is_variant = |name: &String| {
+        let middle = name
+            .strip_prefix(stem)
+            .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".safetensors"));
+        middle.is_some_and(|middle| !middle.contains("-of-"))
+    };
+    tree.list(folder).into_iter().filter(is_variant).collect()
+}
+
 fn choose(tree: &Tree, folder: &str, stem: &str, prefer: Variant) -> Option<Chosen> {
     for variant in [prefer, prefer.other()] {
         let file = inside(folder, &variant.file(stem));
@@ -133,7 +140,11 @@ fn choose(tree: &Tree, folder: &str, stem: &str, prefer: Variant) -> Option<Chos
             return Some(Chosen::Sharded(inside(folder, &index)));
         }
     }
-    None
+    // The only one there is, whatever it is called.
+    match &others(tree, folder, stem)[..] {
+        [one] => Some(Chosen::Whole(inside(folder, one))),
+        _ => None,
+    }
 }
 
 /// A file's name from the top of the checkpoint.
