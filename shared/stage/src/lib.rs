@@ -6,6 +6,7 @@
 mod autoencoder;
 mod beside;
 mod emit;
+mod loras;
 mod model_args;
 mod slot;
 mod source;
@@ -14,6 +15,7 @@ mod stage;
 pub use autoencoder::{Vae, VaeChoice};
 pub use beside::Beside;
 pub use emit::{Body, Computed, Emitter};
+pub use loras::{LoraArgs, Loras};
 pub use model_args::{DEFAULT_MODEL, MODEL_VARIABLE, ModelArgs};
 pub use slot::{Networks, Slot, locate};
 pub use source::{Fault, Frames, Source, StreamArgs};

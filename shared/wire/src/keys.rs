@@ -45,6 +45,8 @@ pub const CLIP_SKIP: &str = "clip_skip";
 pub const WEIGHTED: &str = "weighted";
 /// Textual inversions.
 pub const EMBEDDING: &str = "embedding";
+/// LoRA files.
+pub const LORA: &str = "lora";
 
 /// Path of the picture to start from.
 pub const IMAGE: &str = "image";

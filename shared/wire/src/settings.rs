@@ -107,6 +107,7 @@ pub const SETTINGS: &[Setting] = &[
     row(keys::CLIP_SKIP, INDEX, Place::Record, "how many of the text encoders' last layers are left out, beside the one that always is"),
     row(keys::WEIGHTED, Type::Word(&["blend", "scale"]), Place::Record, "how brackets in the prompts weigh, and that prompts may be of any length. Missing means that brackets are text"),
     row(keys::EMBEDDING, Type::List, Place::Record, "textual inversions, each as `FILE` or `FILE=TOKEN`"),
+    row(keys::LORA, Type::List, Place::Record, "LoRA files that are added to the checkpoint, each as `FILE` or `FILE=SCALE`: a path, or `owner/name:file` in the Hugging Face cache"),
     row(keys::IMAGE, Type::Text, Place::Record, "path of the picture to start from, relative to where `encode-image` runs"),
     row(keys::MASK, Type::Text, Place::Record, "path of its mask, likewise: white is drawn anew, black is kept"),
     row(keys::SEED, INDEX, Place::Record, "seed of the noise; row b of a batch has seed + b, modulo 2^64"),

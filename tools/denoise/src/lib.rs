@@ -28,8 +28,10 @@ use trace::{Picture, Trace};
 use turbo_cli::{Bar, Console, Error, Output, Result};
 use turbo_sdxl::expect_finite;
 use turbo_stage::{
-    Beside, Computed, Fault, Frames, ModelArgs, Networks, Out, Planned, Slot, Stage, StreamArgs, To,
+    Beside, Computed, Fault, Frames, LoraArgs, ModelArgs, Networks, Out, Planned, Slot, Stage,
+    StreamArgs, To,
 };
+use turbo_weights::LoraSpec;
 use turbo_wire::{Frame, Header, Kind, f32_bytes, keys, metadata, names};
 
 /// Turn text embeddings into latents, for decode-latents
@@ -61,6 +63,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
 
+    /// What is added to the model.
+    #[command(flatten)]
+    pub lora: LoraArgs,
+
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
@@ -90,6 +96,7 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         networks,
         flags: &args.settings,
         model: &args.model,
+        lora: &args.lora,
         pipeline: Slot::default(),
         trace: trace.transpose()?,
         console,
@@ -127,7 +134,8 @@ struct Denoise<'a> {
     networks: Networks,
     flags: &'a Flags,
     model: &'a ModelArgs,
-    pipeline: Slot<String, Pipeline>,
+    lora: &'a LoraArgs,
+    pipeline: Slot<(String, Vec<LoraSpec>), Pipeline>,
     trace: Option<Trace>,
     console: &'a Console,
     warned: Warned,
@@ -198,10 +206,12 @@ impl Stage for Denoise<'_> {
         (header, init): (Header, Option<Header>),
     ) -> Result<Option<Planned<Plan>>, Fault> {
         let spec = self.model.choose(header.get(keys::MODEL));
-        let networks = &self.networks;
+        let named: Option<String> = turbo_wire::settings::read(header.metadata(), keys::LORA)?;
+        let loras = self.lora.choose(named.as_deref())?;
+        let (networks, key) = (&self.networks, (spec, loras));
         let (pipeline, open) = self
             .pipeline
-            .get(&spec, || Pipeline::open(networks, &spec))?;
+            .get(&key, || Pipeline::open(networks, &key.0, &key.1))?;
         pipeline.check_widths(&header)?;
         pipeline.check_picture(&header)?;
         let side = pipeline.default_size();
@@ -355,6 +365,7 @@ fn latents_header(
         &mut metadata,
         [
             (keys::MODEL, Some(pipeline.name.clone())),
+            (keys::LORA, pipeline.loras.clone()),
             (keys::PRODUCER, Some(metadata::producer("denoise"))),
         ],
     );

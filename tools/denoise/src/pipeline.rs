@@ -9,8 +9,8 @@ use std::rc::Rc;
 use turbo_cli::{Error, Result};
 use turbo_scheduler::{SchedulerConfig, Start};
 use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
-use turbo_stage::{Networks, locate};
-use turbo_weights::Part;
+use turbo_stage::{Loras, Networks, locate};
+use turbo_weights::{LoraSpec, Part};
 use turbo_wire::Header;
 use turbo_wire::names::{self, LATENT_CHANNELS, LATENT_SCALE};
 
@@ -18,6 +18,8 @@ use turbo_wire::names::{self, LATENT_CHANNELS, LATENT_SCALE};
 pub(crate) struct Pipeline {
     /// What the model is called in a stream.
     pub(crate) name: String,
+    /// How a frame names the LoRAs that are added to it.
+    pub(crate) loras: Option<String>,
     /// `force_zeros_for_empty_prompt`: whether guidance without a negative prompt leads away from zeros.
     pub(crate) zeros_for_no_prompt: bool,
     unet: Box<dyn UNet>,
@@ -40,8 +42,8 @@ struct Told {
 const INPAINTING: usize = 2 * LATENT_CHANNELS + 1;
 
 impl Pipeline {
-    /// Opens the checkpoint that `spec` means.
-    pub(crate) fn open(networks: &Networks, spec: &str) -> Result<Self> {
+    /// Opens the checkpoint that `spec` means, and adds LoRAs to it.
+    pub(crate) fn open(networks: &Networks, spec: &str, loras: &[LoraSpec]) -> Result<Self> {
         let model = locate(spec, turbo_demo::UNET)?;
         let scheduler = SchedulerConfig::from_json(&model.scheduler_config()?)
             .map_err(|error| Error::from(error).context(model.name()))?;
@@ -54,7 +56,8 @@ impl Pipeline {
                 ))
             })?,
         };
-        let unet = open_unet(&networks.device, networks.dtype, &model, &[])?;
+        let loras = Loras::open(loras)?;
+        let unet = open_unet(&networks.device, networks.dtype, &model, &loras.to_add())?;
         let (inputs, outputs) = (unet.config().in_channels, unet.config().out_channels);
         if ![LATENT_CHANNELS, INPAINTING].contains(&inputs) || outputs != LATENT_CHANNELS {
             return Err(Error::new(format_args!(
@@ -65,6 +68,7 @@ impl Pipeline {
         }
         Ok(Self {
             name: model.name().to_owned(),
+            loras: loras.named(),
             zeros_for_no_prompt: zeros,
             unet,
             scheduler,

@@ -1,21 +1,28 @@
 //! What is added to a checkpoint's text encoders.
 
-use crate::cache::digest;
+use crate::cache::{Files, digest};
 use crate::clip_tokenizer::ClipTokenizer;
 use crate::textual_inversion::{EmbeddingArg, TextualInversion};
 use turbo_cli::{Context, Result};
 use turbo_sdxl::{TextEncoders, TokenVectors};
+use turbo_stage::Loras;
+use turbo_weights::{LoraSpec, Part};
 
 /// What a record or the flags name. Two that are equal give the same encoders.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Named {
     pub(crate) embeddings: Vec<EmbeddingArg>,
+    pub(crate) loras: Vec<LoraSpec>,
 }
 
 /// The files that were named, read.
 pub(crate) struct Adapters {
     inversions: Vec<TextualInversion>,
+    pub(crate) loras: Loras,
 }
+
+/// The parts of a checkpoint that make embeddings.
+const PARTS: [Part; 2] = [Part::TextEncoder, Part::TextEncoder2];
 
 impl Adapters {
     /// Reads the files.
@@ -26,20 +33,33 @@ impl Adapters {
         let inversions = named.embeddings.iter().map(TextualInversion::open);
         Ok(Self {
             inversions: inversions.collect::<Result<_>>()?,
+            loras: Loras::open(&named.loras)?,
         })
     }
 
-    /// What numbers depend on, for a cache's keys; empty where nothing is added.
+    /// What numbers depend on beside [`Adapters::files`], for a cache's keys; empty where nothing is added.
     pub(crate) fn identity(&self) -> String {
-        if self.inversions.is_empty() {
-            return String::new();
+        let mut identity = String::new();
+        if !self.inversions.is_empty() {
+            let parts = self.inversions.iter().flat_map(TextualInversion::identity);
+            let parts: Vec<_> = parts.collect();
+            identity += "; embeddings ";
+            identity += &digest::of_parts(parts.iter().map(Vec::as_slice));
         }
-        let parts = self.inversions.iter().flat_map(TextualInversion::identity);
-        let parts: Vec<_> = parts.collect();
-        format!(
-            "; embeddings {}",
-            digest::of_parts(parts.iter().map(Vec::as_slice))
-        )
+        for (_, scale) in self.loras.of_parts(&PARTS) {
+            identity += "; lora ";
+            identity += &scale.to_string();
+        }
+        identity
+    }
+
+    /// The files whose contents numbers depend on. A LoRA that leaves the text encoders alone is none.
+    pub(crate) fn files(&self) -> Files {
+        let paths = self.loras.of_parts(&PARTS).map(|(path, _)| path);
+        let named = paths.enumerate();
+        named
+            .map(|(n, path)| (format!("lora {n}"), path.to_owned()))
+            .collect()
     }
 
     /// Gives tokenizers and encoders the tokens that they lack.

@@ -6,7 +6,7 @@ use crate::weighted::Weighting;
 use clap::Parser;
 use std::path::PathBuf;
 use turbo_cli::{OnError, OutputArgs};
-use turbo_stage::ModelArgs;
+use turbo_stage::{LoraArgs, ModelArgs};
 use turbo_wire::{keys, settings};
 
 /// Turn prompts into text embeddings, for denoise
@@ -24,7 +24,7 @@ pub struct Args {
     /// Read records: a JSON object a line, of FILE or of stdin
     ///
     /// A record has a "prompt" and, if wanted, "id", "prompt_2", "negative_prompt", "negative_prompt_2", "clip_skip",
-    /// "weighted", "embedding", "model", "seed", "images", "steps", "width", "height", "guidance_scale" and "strength". Each of them wins over
+    /// "weighted", "embedding", "lora", "model", "seed", "images", "steps", "width", "height", "guidance_scale" and "strength". Each of them wins over
     /// the flag of that name, here or in a later tool; null is as good as none. Any other key travels on as metadata,
     /// strings as they are and other values as JSON. A record gives the same bytes wherever it stands.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", conflicts_with = "prompts",
@@ -83,6 +83,10 @@ pub struct Args {
     /// stop: end at once. skip: report it, leave it out, go on; the exit status becomes 1.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub on_error: OnError,
+
+    /// What is added to the model.
+    #[command(flatten)]
+    pub lora: LoraArgs,
 
     /// What was encoded before.
     #[command(flatten)]

@@ -66,7 +66,7 @@ impl<'a> Encoder<'a> {
         let model = locate(spec, turbo_demo::TEXT)?;
         let keys = |cache: &'a Cache<'a>| {
             let computation = networks.device.describe(networks.dtype)? + &adapters.identity();
-            let keys = cache.keys(&model, &computation)?;
+            let keys = cache.keys(&model, adapters.files(), &computation)?;
             Ok::<_, turbo_cli::Error>((cache, keys))
         };
         Ok(Self {
@@ -83,6 +83,11 @@ impl<'a> Encoder<'a> {
     /// What the model is called in a stream.
     pub(crate) fn name(&self) -> &str {
         self.model.name()
+    }
+
+    /// How a frame names the LoRAs that are added to it.
+    pub(crate) fn loras(&self) -> Option<String> {
+        self.adapters.loras.named()
     }
 
     /// Looks for a text's embeddings among what is known: the last texts, then the cache. `what` is the text's name in
@@ -124,8 +129,9 @@ impl<'a> Encoder<'a> {
         }
         let start = Instant::now();
         let model = &self.model;
-        let mut encoders =
-            open_text_encoders(&self.networks.device, self.networks.dtype, model, &[])?;
+        let Networks { device, dtype } = &self.networks;
+        let loras = self.adapters.loras.to_add();
+        let mut encoders = open_text_encoders(device, *dtype, model, &loras)?;
         let tokenizer = |n| -> Result<ClipTokenizer> {
             let files = model.tokenizer(n)?;
             ClipTokenizer::new(&files, encoders.max_tokens())

@@ -92,6 +92,7 @@ impl<'a> Tool<'a> {
         let (networks, cache, console) = (self.networks, self.cache, self.console);
         let named = Named {
             embeddings: record.embeddings.clone().unwrap_or_default(),
+            loras: self.args.lora.choose(record.loras.as_deref())?,
         };
         let key = (spec, named);
         let locate = || {
@@ -109,7 +110,8 @@ impl<'a> Stage for Tool<'a> {
 
     fn plan(&mut self, number: u64, record: Record) -> Result<Option<Planned<Plan<'a>>>, Fault> {
         // A file that is missing is no fault of the record, unless it is the record that names it.
-        let fault = if record.model.is_some() || record.embeddings.is_some() {
+        let own = record.embeddings.is_some() || record.loras.is_some();
+        let fault = if own || record.model.is_some() {
             Fault::Item
         } else {
             Fault::Run
@@ -149,7 +151,7 @@ impl<'a> Stage for Tool<'a> {
             shape.tokens = shape.tokens.max(negative.shape().tokens);
         }
         Ok(Some(Planned {
-            header: header(&record, encoder.name(), shape, negative.is_some())?,
+            header: header(&record, &encoder, shape, negative.is_some())?,
             open,
             plan: Plan {
                 encoder,
@@ -223,7 +225,7 @@ fn texts(record: &Record) -> (Text, Option<Text>) {
     (prompt, negative)
 }
 
-fn header(record: &Record, model: &str, shape: Shape, negative: bool) -> Result<Header> {
+fn header(record: &Record, encoder: &Encoder<'_>, shape: Shape, negative: bool) -> Result<Header> {
     let clip_skip = record.clip_skip.filter(|&layers| layers > 0);
     let entries = [
         (keys::PROMPT, Some(record.prompt.clone())),
@@ -235,7 +237,8 @@ fn header(record: &Record, model: &str, shape: Shape, negative: bool) -> Result<
             keys::WEIGHTED,
             record.weighted.map(|weighting| weighting.name().to_owned()),
         ),
-        (keys::MODEL, Some(model.to_owned())),
+        (keys::MODEL, Some(encoder.name().to_owned())),
+        (keys::LORA, encoder.loras()),
         (
             keys::EMBEDDING,
             settings::list_of(record.embeddings.iter().flatten()),

@@ -14,6 +14,7 @@ mod identity;
 
 use crate::embeddings::{Embeddings, Text};
 use crate::weighted::Weighting;
+pub(crate) use identity::Files;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write;
@@ -38,7 +39,7 @@ pub struct CacheArgs {
     /// Folder that keeps embeddings; a prompt found there is not encoded again
     ///
     /// A prompt is found if nothing that changes its embeddings has changed: its text, the checkpoint's text encoders
-    /// and tokenizers (by content), --clip-skip, --weighted, --embedding (by content), --dtype, --device, the instructions of this CPU, and this program.
+    /// and tokenizers (by content), --clip-skip, --weighted, --embedding and --lora (by content), --dtype, --device, the instructions of this CPU, and this program.
     /// Then no model is opened, and the frame is the same to the byte. The checkpoint's files are read once, to know
     /// them by. Entries are .safetensors files of a frame each; they hold no prompts. Any number of processes may
     /// share the folder. Without this flag: $TURBO_CACHE, if it is set.
@@ -113,9 +114,11 @@ impl<'a> Cache<'a> {
         ))
     }
 
-    /// What all keys of a checkpoint have in common. `computation` says how numbers are made of it.
-    pub(crate) fn keys(&self, model: &Model, computation: &str) -> Result<Keys> {
+    /// What all keys of a checkpoint have in common. `added` are files that change it, `computation` says how numbers are
+    /// made of it.
+    pub(crate) fn keys(&self, model: &Model, added: Files, computation: &str) -> Result<Keys> {
         let mut files = model.text_files()?;
+        files.extend(added);
         files.push(identity::program()?);
         let stamp = identity::stamp(&files)?;
         let path = self.path(&stamp, IDENTITY);

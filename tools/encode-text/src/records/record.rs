@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) model: Option<String>,
     /// Textual inversions, each as a flag has it.
     pub(crate) embeddings: Option<Vec<EmbeddingArg>>,
+    /// LoRA files, as [`keys::LORA`] has them.
+    pub(crate) loras: Option<String>,
     /// Everything else, as it travels.
     pub(crate) metadata: Metadata,
 }
@@ -92,6 +94,7 @@ impl Record {
                 .remove(keys::WEIGHTED)
                 .and_then(|name| Weighting::named(&name)),
             model: metadata.remove(keys::MODEL),
+            loras: metadata.remove(keys::LORA),
             embeddings: metadata
                 .remove(keys::EMBEDDING)
                 .map(|list| parsed(keys::EMBEDDING, &list))
