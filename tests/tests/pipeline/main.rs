@@ -20,6 +20,7 @@ mod hostile;
 mod image_to_image;
 mod images;
 mod jsonl;
+mod loras;
 mod manners;
 #[cfg(target_os = "linux")]
 mod parallel;

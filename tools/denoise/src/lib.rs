@@ -206,7 +206,7 @@ impl Stage for Denoise<'_> {
         (header, init): (Header, Option<Header>),
     ) -> Result<Option<Planned<Plan>>, Fault> {
         let spec = self.model.choose(header.get(keys::MODEL));
-        let named: Option<String> = turbo_wire::settings::read(header.metadata(), keys::LORA)?;
+        let named: Option<String> = metadata::read(header.metadata(), keys::LORA)?;
         let loras = self.lora.choose(named.as_deref())?;
         let (networks, key) = (&self.networks, (spec, loras));
         let (pipeline, open) = self

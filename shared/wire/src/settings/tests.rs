@@ -186,3 +186,31 @@ fn each_key_stands_in_the_table_once() {
         assert_eq!(same.count(), 1, "{}", setting.key);
     }
 }
+
+#[test]
+fn a_list_may_be_one_text_in_a_record() {
+    let list = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(json("lora", r#"["a=1", "b"]"#), list(r#"["a=1","b"]"#));
+    assert_eq!(json("lora", r#""a \"b\"""#), list(r#"["a \"b\""]"#));
+    assert_eq!(json("lora", "[]"), list("[]"));
+    assert_eq!(super::list(r#"["a=1","b"]"#), ["a=1", "b"]);
+    assert_eq!(list_of(["a", "b"]).as_deref(), Some(r#"["a","b"]"#));
+    assert_eq!(list_of([] as [&str; 0]), None);
+    for wrong in ["7", r#"["a", 7]"#, "{}"] {
+        let wrong = json("lora", wrong).unwrap_err();
+        assert!(wrong.starts_with("expected a list of strings"), "{wrong}");
+    }
+    assert!(text("lora", "a").is_err());
+}
+
+#[test]
+fn a_word_is_one_of_a_few() {
+    assert_eq!(json("weighted", r#""scale""#), Ok(Some("scale".to_owned())));
+    for wrong in [r#""twice""#, "true", r#""Blend""#] {
+        let wrong = json("weighted", wrong).unwrap_err();
+        assert!(
+            wrong.starts_with("expected blend or scale, found"),
+            "{wrong}"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! LoRA files: named at encode-text, by a flag or a record, and applied by both tools.
+
+use crate::golden::{LATENTS, TEXT};
+use pipeline_tests::{Stage, frame, frames, pipe, progress, tool};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use turbo_testkit::{golden, golden_cases, golden_dir, relative_error, shared_dir, tiny};
+use turbo_wire::{Frame, Kind, names};
+
+/// The folder of LoRA files, where it is at hand.
+fn folder() -> Option<PathBuf> {
+    Some(shared_dir()?.join("reference/golden/adapters"))
+}
+
+/// The runs that diffusers made with LoRAs.
+fn cases() -> Vec<Value> {
+    let cases = golden_cases("adapters/cases")["cases"].clone();
+    let Value::Array(cases) = cases else {
+        panic!("expected a list")
+    };
+    let mut cases = cases;
+    cases.retain(|case| case.get("lora").is_some());
+    assert_eq!(cases.len(), 8);
+    cases
+}
+
+fn text(case: &Value) -> &str {
+    case["prompt"].as_str().expect("text")
+}
+
+/// What a case's flags name: FILE=SCALE.
+fn named(folder: &Path, case: &Value) -> Vec<String> {
+    let pairs = case["lora"].as_array().expect("a list").iter();
+    pairs
+        .map(|pair| {
+            let file = format!("{}.safetensors", pair[0].as_str().expect("a name"));
+            format!("{}={}", folder.join(file).display(), pair[1])
+        })
+        .collect()
+}
+
+fn encode(flags: &str, loras: &[String]) -> Stage {
+    let stage = tool("encode-text", "--dtype f32")
+        .words(flags)
+        .model(&tiny());
+    let add = |stage: Stage, lora: &String| stage.arg("--lora").arg(lora);
+    loras.iter().fold(stage, add)
+}
+
+fn denoise(case: &Value) -> Stage {
+    let flags = "--dtype f32 --width 128 --height 128 --guidance-scale 0";
+    let stage = tool("denoise", flags)
+        .arg("--steps")
+        .arg(case["steps"].to_string());
+    stage.arg("--seed").arg(case["seed"].to_string())
+}
+
+fn latents(stages: [Stage; 2]) -> Frame {
+    frame(pipe(stages).run().ok(), Kind::Latents)
+}
+
+#[test]
+fn every_dialect_draws_what_diffusers_draws() {
+    let Some(folder) = folder() else { return };
+    let golden = golden("adapters/expected");
+    for (at, case) in cases().iter().enumerate() {
+        let encode = encode("", &named(&folder, case)).arg("--").arg(text(case));
+        let embeddings = pipe([encode.clone()]).run();
+        let embeddings = frame(embeddings.ok(), Kind::TextEmbeddings);
+        let expect = |found: &Frame, name: &str, limit: f64| {
+            let expected = &golden[&format!("{at}/{name}")];
+            let e = relative_error(&found.to_f32(name).expect("f32"), &expected.f32());
+            println!("lora {at} {}: {name} e = {e:.1e}", case["lora"]);
+            assert!(e <= limit, "lora {at}: {name}: e = {e}");
+        };
+        expect(&embeddings, names::PROMPT_EMBEDS, TEXT);
+        expect(&embeddings, names::POOLED_PROMPT_EMBEDS, TEXT);
+        let latents = latents([encode, denoise(case)]);
+        expect(&latents, names::LATENTS, LATENTS);
+        // It is told on to the picture.
+        let told = latents.header.get("lora").expect("it is named");
+        assert_eq!(embeddings.header.get("lora"), Some(told));
+        let told: Vec<String> = serde_json::from_str(told).expect("a list");
+        assert_eq!(told.len(), case["lora"].as_array().expect("a list").len());
+    }
+}
+
+/// A stream whose records name different LoRAs gives each of them what a run of its own gives.
+#[test]
+fn records_name_their_own() {
+    let Some(folder) = folder() else { return };
+    let cases = cases();
+    let of = |at: usize| named(&folder, &cases[at]);
+    let records = [
+        json!({"prompt": text(&cases[0]), "seed": 1, "lora": of(3)}),
+        json!({"prompt": text(&cases[0]), "seed": 1, "lora": []}),
+        json!({"prompt": text(&cases[0]), "seed": 1, "lora": of(0)[0]}),
+        json!({"prompt": text(&cases[0]), "seed": 1}),
+    ];
+    let lines = records.map(|record| record.to_string()).join("\n");
+    let draw = tool("denoise", "--dtype f32 --width 64 --height 64");
+    let stages = [encode("--jsonl", &of(6)), draw.clone()];
+    let found = pipe(stages).input(lines).run();
+    let found = frames(found.ok());
+    let alone = [of(3), vec![], of(0), of(6)].map(|loras| {
+        let encode = encode("", &loras).arg("--").arg(text(&cases[0]));
+        latents([encode, draw.clone().words("--seed 1")])
+    });
+    assert_eq!(found.len(), alone.len());
+    assert!(alone[0].bytes(names::LATENTS) != alone[1].bytes(names::LATENTS));
+    for (at, (found, alone)) in found.iter().zip(&alone).enumerate() {
+        assert!(
+            found.bytes(names::LATENTS) == alone.bytes(names::LATENTS),
+            "{at}"
+        );
+    }
+}
+
+/// denoise's own flag counts where the frame names none.
+#[test]
+fn denoise_takes_its_own() {
+    let Some(folder) = folder() else { return };
+    let case = &cases()[0];
+    let loras = named(&folder, case);
+    let named = latents([encode("", &loras).arg("--").arg(text(case)), denoise(case)]);
+    let plain = encode("", &[]).arg("--").arg(text(case));
+    let own = latents([plain.clone(), denoise(case).arg("--lora").arg(&loras[0])]);
+    // This file leaves the text encoders alone.
+    assert!(own.bytes(names::LATENTS) == named.bytes(names::LATENTS));
+    assert_eq!(own.header.get("lora"), named.header.get("lora"));
+    let without = latents([plain, denoise(case)]);
+    assert!(own.bytes(names::LATENTS) != without.bytes(names::LATENTS));
+}
+
+/// By content and scale, where they change embeddings at all.
+#[test]
+fn a_cache_tells_loras_apart() {
+    let Some(folder) = folder() else { return };
+    let cache = tempfile::tempdir().expect("a folder");
+    let opened = |lora: Option<(&str, &str)>| {
+        let named = lora.map(|(file, scale)| format!("{}={scale}", folder.join(file).display()));
+        let stage = encode("--progress json --cache", &[]).arg(cache.path());
+        let loras: Vec<_> = named.into_iter().collect();
+        let stage = loras
+            .iter()
+            .fold(stage, |stage, lora| stage.arg("--lora").arg(lora));
+        let ended = pipe([stage.arg("a cat")]).run();
+        ended.ok();
+        progress(&ended.stages[0].stderr)
+            .iter()
+            .any(|event| event["open_s"] != 0.0)
+    };
+    let both = "kohya-sgm.safetensors";
+    assert!(opened(None) && !opened(None));
+    assert!(opened(Some((both, "1"))) && !opened(Some((both, "1"))));
+    assert!(opened(Some((both, "0.5"))) && !opened(Some((both, "0.5"))));
+    // Of the denoising network alone.
+    assert!(!opened(Some(("peft.safetensors", "1"))));
+}
+
+#[test]
+fn what_is_no_lora_is_told() {
+    let stage = |lora: &str| pipe([tool("encode-text", "--model demo a --lora").arg(lora)]).run();
+    stage("absent.safetensors").expect(1, &["absent.safetensors"]);
+    stage("x.safetensors=much").expect(2, &["scale: expected a number"]);
+    let inversion = golden_dir().join("adapters/inversion.safetensors");
+    stage(inversion.to_str().expect("a path")).expect(1, &["inversion.safetensors"]);
+    let record = json!({"prompt": "a", "lora": ["x=nan"]}).to_string();
+    let ended = pipe([tool("encode-text", "--model demo --jsonl")])
+        .input(record)
+        .run();
+    ended.expect(1, &["frame 0", "lora: scale: expected a finite number"]);
+}
