@@ -150,7 +150,7 @@ struct Warned {
 }
 
 impl Denoise<'_> {
-    /// Names the recipe that the model's name speaks of, where nobody chose one or a scheduler.
+    /// Names the recipe that the name of a model or a LoRA speaks of, where nobody chose one or a scheduler.
     fn hint_at_recipe(&mut self, model: &str, settings: &Settings, sampling: &Sampling) {
         if self.warned.recipe || settings.levels.choose_a_scheduler() {
             return;
@@ -229,7 +229,10 @@ impl Stage for Denoise<'_> {
         }
         let new = latents_header(&header, &settings, &sampling, &pipeline, 0)?;
         self.warn_of_idle(&header, &settings);
-        self.hint_at_recipe(&pipeline.name, &settings, &sampling);
+        let loras = key.1.iter().map(|lora| &lora.file);
+        for name in loras.chain([&pipeline.name]) {
+            self.hint_at_recipe(name, &settings, &sampling);
+        }
         Ok(Some(Planned {
             header: new,
             open,
