@@ -14,11 +14,9 @@ fn folder() -> Option<PathBuf> {
 
 /// The runs that diffusers made with LoRAs.
 fn cases() -> Vec<Value> {
-    let cases = golden_cases("adapters/cases")["cases"].clone();
-    let Value::Array(cases) = cases else {
+    let Value::Array(mut cases) = golden_cases("adapters/cases")["cases"].clone() else {
         panic!("expected a list")
     };
-    let mut cases = cases;
     cases.retain(|case| case.get("lora").is_some());
     assert_eq!(cases.len(), 8);
     cases
@@ -139,12 +137,9 @@ fn a_cache_tells_loras_apart() {
     let cache = tempfile::tempdir().expect("a folder");
     let opened = |lora: Option<(&str, &str)>| {
         let named = lora.map(|(file, scale)| format!("{}={scale}", folder.join(file).display()));
-        let stage = encode("--progress json --cache", &[]).arg(cache.path());
         let loras: Vec<_> = named.into_iter().collect();
-        let stage = loras
-            .iter()
-            .fold(stage, |stage, lora| stage.arg("--lora").arg(lora));
-        let ended = pipe([stage.arg("a cat")]).run();
+        let stage = encode("--progress json a", &loras).arg("--cache");
+        let ended = pipe([stage.arg(cache.path())]).run();
         ended.ok();
         progress(&ended.stages[0].stderr)
             .iter()
