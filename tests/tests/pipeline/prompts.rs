@@ -253,7 +253,13 @@ fn embeddings_that_do_not_fit_are_told() {
         &["inversion.safetensors", "\"a</w>\" is in the vocabulary"],
     );
     with("absent.safetensors".to_owned()).expect(1, &["absent.safetensors"]);
-    with(format!("{}=", file.display())).expect(2, &["expected a file, or a file, = and a token"]);
+    let usage = with(format!("{}=", file.display()));
+    assert_eq!(usage.stages[0].status.code(), Some(2));
+    assert!(
+        usage.stages[0]
+            .stderr
+            .contains("expected a file, or a file, = and a token")
+    );
     let twice = letters("a --embedding")
         .arg(&file)
         .arg("--embedding")
