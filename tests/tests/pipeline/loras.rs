@@ -12,7 +12,7 @@ fn folder() -> Option<PathBuf> {
     Some(shared_dir()?.join("reference/golden/adapters"))
 }
 
-/// The runs that diffusers made with LoRAs.
+/// The runs that diffusers made with LoRA files.
 fn cases() -> Vec<Value> {
     let Value::Array(mut cases) = golden_cases("adapters/cases")["cases"].clone() else {
         panic!("expected a list")
@@ -83,7 +83,7 @@ fn every_dialect_draws_what_diffusers_draws() {
     }
 }
 
-/// A stream whose records name different LoRAs gives each of them what a run of its own gives.
+/// A stream whose records name different files gives each of them what a run of its own gives.
 #[test]
 fn records_name_their_own() {
     let Some(folder) = folder() else { return };
