@@ -342,7 +342,10 @@ fn foreign_files_are_named() {
     for (bytes, name) in [
         (png.as_slice(), "a PNG picture"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a JPEG picture"),
-        (b"PK\x03\x04\x14\0\0\0\0\0", "a ZIP or pickled PyTorch file"),
+        (
+            b"PK\x03\x04\x14\0\0\0\0\0",
+            "a ZIP, .npz or pickled PyTorch file",
+        ),
         (b"\x1f\x8b\x08\x08\x5c\x2f\x01\x66\0\x03", "a gzip file"),
         // gzip in a pipe writes no time: its first bytes are a header length that is allowed.
         (b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "a gzip file"),
