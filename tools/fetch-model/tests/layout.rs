@@ -64,6 +64,21 @@ fn files_are_whole_and_laid_out_as_python_does_it() {
 }
 
 #[test]
+fn the_hub_client_for_rust_finds_every_file() {
+    let hub = Hub::new(Repository::turbo());
+    let tool = Tool::new(&hub);
+    let snapshot = tool.fetch(&[ID]);
+    let cache = hf_hub::Cache::new(tool.cache());
+    let repo = cache.model(ID.to_owned());
+    let mut files = Vec::new();
+    read_tree(&snapshot, "", &mut files);
+    assert!(!files.is_empty());
+    for (path, _) in files {
+        assert_eq!(repo.get(&path), Some(snapshot.join(&path)), "{path}");
+    }
+}
+
+#[test]
 fn a_second_run_asks_for_the_revision_only() {
     let hub = Hub::new(Repository::turbo());
     let tool = Tool::new(&hub);
