@@ -215,7 +215,7 @@ fn a_config_that_is_not_supported_names_its_key() {
         refused(&model, &[key, value.as_str().expect("text")]);
     };
     scheduler("prediction_type", json!("sample"));
-    scheduler("beta_schedule", json!("squaredcos_cap_v2"));
+    scheduler("beta_schedule", json!("laplace"));
     let vae = Altered::of(&tiny()).with_json("vae/config.json", |config| {
         config.insert("act_fn".to_owned(), json!("gelu"));
     });

@@ -150,7 +150,7 @@ fn a_record_weighs_by_its_own_word() {
 fn a_cache_tells_weights_and_embeddings_apart() {
     let cache = tempfile::tempdir().expect("a folder");
     let run = |flags: &str| {
-        let stage = letters("--progress json --cache").arg(cache.path());
+        let stage = letters("--progress json").arg("--cache").arg(cache.path());
         let stage = stage.words(flags).arg("(a:2) <x>");
         let ended = pipe([stage.clone()]).run();
         // Brackets that mean nothing are told of between the events.
@@ -250,7 +250,7 @@ fn textual_inversion_is_diffusers() {
 #[test]
 fn embeddings_that_do_not_fit_are_told() {
     let file = inversion();
-    let with = |text: String| pipe([letters("a --embedding").arg(text)]).run();
+    let with = |text: String| pipe([letters("a").arg("--embedding").arg(text)]).run();
     with(format!("{}=a</w>", file.display())).expect(
         1,
         &["inversion.safetensors", "\"a</w>\" is in the vocabulary"],
@@ -263,7 +263,8 @@ fn embeddings_that_do_not_fit_are_told() {
             .stderr
             .contains("expected a file, or a file, = and a token")
     );
-    let twice = letters("a --embedding")
+    let twice = letters("a")
+        .arg("--embedding")
         .arg(&file)
         .arg("--embedding")
         .arg(&file);

@@ -302,7 +302,7 @@ mod tests {
             dtype: DType::F32,
         };
         let folder = turbo_testkit::tiny();
-        let pipeline = Pipeline::open(&networks, folder.to_str().unwrap()).unwrap();
+        let pipeline = Pipeline::open(&networks, folder.to_str().unwrap(), &[]).unwrap();
         let config = pipeline.unet.config();
         let (width, pooled) = (config.cross_attention_dim, config.pooled_dim());
         let row = |value: f32| Row {
