@@ -126,7 +126,10 @@ fn others(tree: &Tree, folder: &str, stem: &str) -> Vec<String> {
             .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".safetensors"));
         middle.is_some_and(|middle| !middle.contains("-of-"))
     };
-    tree.list(folder).into_iter().filter(is_variant).collect()
+    // A link whose file is gone is none.
+    let is_there = |name: &String| tree.has(&inside(folder, name));
+    let names = tree.list(folder).into_iter();
+    names.filter(is_variant).filter(is_there).collect()
 }
 
 fn choose(tree: &Tree, folder: &str, stem: &str, prefer: Variant) -> Option<Chosen> {
