@@ -1,5 +1,8 @@
 //! The command line.
 
+// Help texts, in which brackets are no links.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use crate::cache::CacheArgs;
 use crate::textual_inversion::EmbeddingArg;
 use crate::weighted::Weighting;
@@ -48,7 +51,7 @@ pub struct Args {
 
     /// Give brackets, weights and BREAK in prompts their meaning, and take prompts of any length
     ///
-    /// (text) weighs 1.1 times as much, [text] as much less, (text:1.3) as much as the number says; they nest, and \\(
+    /// (text) weighs 1.1 times as much, [text] as much less, (text:1.3) as much as the number says; they nest, and \(
     /// is a bracket. A prompt fills as many chunks of 75 tokens as it needs, and BREAK begins the next one. Negative
     /// prompts are read in the same way. Without this flag brackets are text and a prompt is cut, as in diffusers.
     #[arg(long, value_enum, value_name = "HOW")]
