@@ -33,10 +33,11 @@ pub fn tool_path(name: &str) -> PathBuf {
 /// The folder of the tools, which are there and fresh.
 fn built() -> PathBuf {
     let program = std::env::current_exe().expect("the path of the running test");
-    let folder = program
-        .parent()
-        .and_then(Path::parent)
-        .expect("a test runs in target/PROFILE/deps");
+    // A test runs in target/PROFILE/deps, a program of this package in target/PROFILE.
+    let mut folder = program.parent().expect("it lies in a folder");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("cargo made it");
+    }
     if !all().all(|name| is_fresh(folder, name)) {
         build(folder);
     }

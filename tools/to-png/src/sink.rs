@@ -49,9 +49,10 @@ impl Files {
     }
 }
 
-/// By what a file is known, whatever its name.
+/// By what a file is known, whatever its name: device, inode and time of the last change. A file that another run puts
+/// in its place may get the inode of one that is gone, but not its time.
 #[cfg(unix)]
-type Identity = (u64, u64);
+type Identity = (u64, u64, i64, i64);
 #[cfg(not(unix))]
 type Identity = PathBuf;
 
@@ -59,7 +60,12 @@ type Identity = PathBuf;
 fn identity(path: &Path) -> Option<Identity> {
     use std::os::unix::fs::MetadataExt;
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
+    Some((
+        metadata.dev(),
+        metadata.ino(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
 }
 
 /// The system tells the name as it was given to the file.
