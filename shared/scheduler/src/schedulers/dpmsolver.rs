@@ -1,6 +1,6 @@
 //! The updates of DPM-Solver and DPM-Solver++, which the multistep and the singlestep class share.
 
-use super::solver::weighted;
+use super::solver::{Solver, weighted};
 use crate::Result;
 use crate::keys::Keys;
 use crate::prediction::{Prediction, Share, zip};
@@ -36,6 +36,22 @@ impl Algorithm {
     /// Whether the picture is what is followed, not the noise.
     pub(crate) fn is_plus_plus(self) -> bool {
         matches!(self, Self::DpmSolverPlusPlus | Self::SdeDpmSolverPlusPlus)
+    }
+
+    /// What the formulas hold of the network's output at step `i`: the picture, or the noise that is foreseen.
+    pub(crate) fn held(
+        self,
+        solver: &Solver,
+        output: &[f32],
+        i: usize,
+        sample: &[f32],
+        original: &[f32],
+    ) -> Vec<f32> {
+        if self.is_plus_plus() {
+            original.to_vec()
+        } else {
+            solver.epsilon(output, i, sample, original)
+        }
     }
 
     /// Whether noise is drawn.

@@ -127,12 +127,9 @@ impl Scheduler for DpmSolverMultistepScheduler {
         generator: &mut Generator,
     ) -> Step {
         let pred_original_sample = self.solver.original(output, i, sample);
-        let output = if self.algorithm.is_plus_plus() {
-            pred_original_sample.clone()
-        } else {
-            self.solver
-                .epsilon(output, i, sample, &pred_original_sample)
-        };
+        let output = self
+            .algorithm
+            .held(&self.solver, output, i, sample, &pred_original_sample);
         self.outputs.truncate(self.order - 1);
         self.outputs.push_front(output);
         let noise = self
