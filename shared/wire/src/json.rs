@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -138,10 +139,10 @@ impl<'de> Deserialize<'de> for Entries {
                     if name == METADATA {
                         entries.metadata.push(map.next_value()?);
                     } else {
-                        let info = map.next_value().map_err(|error| {
+                        let info: Info = map.next_value().map_err(|error| {
                             A::Error::custom(format_args!("tensor {:?}: {error}", clip(&name)))
                         })?;
-                        entries.tensors.push((name, info));
+                        entries.tensors.push((name, info.into()));
                     }
                 }
                 Ok(entries)
@@ -149,6 +150,27 @@ impl<'de> Deserialize<'de> for Entries {
         }
 
         deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+/// A [`TensorInfo`] beside which other keys may stand. Their values are read before they are dropped, as safetensors
+/// does: a number that no float holds, or lists nested without end, are refused by both.
+#[derive(serde::Deserialize)]
+struct Info {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+    #[serde(flatten)]
+    _others: IgnoredAny,
+}
+
+impl From<Info> for TensorInfo {
+    fn from(info: Info) -> Self {
+        Self {
+            dtype: info.dtype,
+            shape: info.shape,
+            data_offsets: info.data_offsets,
+        }
     }
 }
 

@@ -272,6 +272,22 @@ fn nested_json_does_not_exhaust_the_stack() {
     }
 }
 
+/// Keys beside a tensor's own are dropped, but what safetensors can't read in them is refused here too.
+#[test]
+fn what_stands_beside_a_tensor_is_read_as_safetensors_reads_it() {
+    let nested = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    for (value, taken) in [("[1,{}]", true), ("1e400", false), (&nested, false)] {
+        let bytes = raw(
+            &format!(
+                r#"{{"image":{{"dtype":"U8","shape":[1,1,1,3],"data_offsets":[0,3],"x":{value}}}}}"#
+            ),
+            &[1, 2, 3],
+        );
+        assert_eq!(SafeTensors::deserialize(&bytes).is_ok(), taken);
+        assert_eq!(check_against_safetensors(&bytes).is_some(), taken);
+    }
+}
+
 /// A header of a megabyte that is all tensors, or all dimensions, or one long name.
 #[test]
 fn headers_that_are_all_of_one_thing() {
