@@ -11,19 +11,21 @@
 mod blocks;
 mod input;
 mod output;
+mod task;
 mod transform;
 mod weights;
 
-use crate::arch::{Aside, Compute, Fetch, LANES, NR, PANEL, Tile, kernels};
+use crate::arch::{Compute, NR, PANEL};
 use crate::context::Context;
 use crate::isa::Isa;
-use crate::memory::with_scratch;
 use crate::product::{After, offsets};
 use crate::value::{Planes, Source};
 use crate::weight::Matrix;
 use blocks::Blocks;
 use rayon::prelude::*;
-use transform::{OUT, POINTS};
+use std::ops::Range;
+use task::Convolution;
+use transform::OUT;
 use weights::Weights;
 
 /// Output channels that are worth transforming inputs for.
@@ -46,99 +48,66 @@ pub(crate) fn pays(isa: Isa, compute: Compute, channels: usize, size: [usize; 2]
 /// # Panics
 /// If the residual has another shape.
 pub(super) fn conv3x3(ctx: &Context, x: &Source<'_>, w: Matrix<'_>, after: After<'_>) -> Planes {
-    let isa = ctx.isa;
-    let (channels, outputs) = (x.planes.channels, w.rows);
-    let [height, width] = x.size;
-    let mut output = after.output(ctx, outputs, height * width);
-    let target = output.target();
+    let (channels, [height, width]) = (x.planes.channels, x.size);
+    let mut output = after.output(ctx, w.rows, height * width);
     let weights = Weights::transform(ctx, w, channels);
-
-    let blocks = Blocks::new(height, width);
-    // Two tasks a thread at least, if need be of fewer outputs: their inputs are transformed once more.
-    let split = (2 * rayon::current_num_threads())
-        .div_ceil(blocks.count())
-        .min(outputs.div_ceil(FEWEST));
-    let share = weights.rows.div_ceil(split).next_multiple_of(NR);
-    // Outputs whose sums are held at a time: as many as inputs and sums together bear in cache, and where inputs are too
-    // many for it anyway, enough to read them seldom.
-    let most_rows = (channels / 2).clamp(FEWEST, 256);
-    let height_of_sums = share
-        .div_ceil(share.div_ceil(most_rows))
-        .next_multiple_of(NR);
-
-    let kernels = kernels(isa, Compute::F32).tiles;
     let offsets = offsets(ctx, weights.block, (0..).map(|s| s * PANEL));
-    let offsets = offsets.as_u32();
-    let inputs_layout = input::Layout::new(channels);
-    let sums_layout = output::Layout::new(height_of_sums);
-    (0..blocks.count() * split)
+    let blocks = Blocks::new(height, width);
+    let shares = Shares::new(w.rows, weights.rows, channels, blocks.count());
+    let convolution = Convolution {
+        isa: ctx.isa,
+        x,
+        weights: &weights,
+        outputs: w.rows,
+        held: shares.held,
+        offsets: offsets.as_u32(),
+        target: output.target(),
+    };
+    (0..blocks.count() * shares.count)
         .into_par_iter()
         .with_max_len(1)
         .for_each(|task| {
-            let block = blocks.get(task / split);
-            let part = task % split * share..(task % split * share + share).min(weights.rows);
-            if part.is_empty() {
-                return; // shares are rounded up
+            let block = blocks.get(task / shares.count);
+            let outputs = shares.get(task % shares.count);
+            if !outputs.is_empty() {
+                convolution.task(&block, &outputs);
             }
-            let kernel = kernels[block.tiles().div_ceil(LANES) - 1];
-            with_scratch(|[inputs, sums, room, _]| {
-                let inputs = inputs.f32(inputs_layout.len());
-                let sums = sums.f32(sums_layout.len());
-                input::transform(isa, x, &block, inputs_layout, inputs, room);
-                for row in part.clone().step_by(height_of_sums) {
-                    let rows = height_of_sums.min(part.end - row);
-                    // For each point, block by block of the input channels.
-                    let blocks = weights.blocks();
-                    let products = POINTS * blocks;
-                    let operand = |i: usize| {
-                        let steps = weights.steps(i % blocks);
-                        let start = inputs_layout.at(i / blocks, steps.start);
-                        &inputs[start..][..steps.len() * PANEL]
-                    };
-                    for i in 0..products {
-                        let (point, b) = (i / blocks, i % blocks);
-                        let (a, next) = (operand(i), operand((i + 1).min(products - 1)));
-                        let mut next = next.chunks((next.len() * NR).div_ceil(rows));
-                        for r in (0..rows).step_by(NR) {
-                            // What comes next is fetched meanwhile: pieces of a few kilobytes are too short for the
-                            // processor to foresee.
-                            let (w, behind) = weights.tile(point, b, row + r);
-                            let steps = weights.steps(b).len();
-                            let c = sums_layout.at(point, r);
-                            let tile = Tile {
-                                steps,
-                                a: a.as_ptr().cast(),
-                                offsets: offsets.as_ptr(),
-                                a_stride: PANEL,
-                                a_vector: LANES,
-                                aside: [Aside::NONE; 2],
-                                fetch: [
-                                    Fetch::new(behind, steps),
-                                    Fetch::new(next.next().unwrap_or_default(), steps),
-                                ],
-                                w: w.as_ptr().cast(),
-                                w_stride: weights.block,
-                                c: sums[c..][..NR * PANEL].as_mut_ptr(),
-                                accumulate: b > 0,
-                            };
-                            // SAFETY: `a` and `c` were cut to what the tile reads and writes, `offsets` has a block's
-                            // steps, and `weights.tile` has `NR` rows of a block.
-                            unsafe { kernel(&tile) };
-                        }
-                    }
-                    for r in 0..rows.min(outputs.saturating_sub(row)) {
-                        let place = output::Place {
-                            target,
-                            channel: row + r,
-                            size: x.size,
-                        };
-                        // SAFETY: a task alone holds its tiles of its channels.
-                        unsafe {
-                            output::transform(isa, sums, sums_layout, r, &block, place, room);
-                        };
-                    }
-                }
-            });
         });
     output.planes
+}
+
+/// The output channels, in shares of a task each.
+struct Shares {
+    count: usize,
+    /// Output channels of a share, and of all: whole tiles of rows.
+    rows: usize,
+    all: usize,
+    /// Output channels whose sums a task holds at a time.
+    held: usize,
+}
+
+impl Shares {
+    /// Two tasks a thread at least, if need be of fewer outputs: their inputs are transformed once more.
+    fn new(outputs: usize, all: usize, channels: usize, blocks: usize) -> Self {
+        let count = (2 * rayon::current_num_threads())
+            .div_ceil(blocks)
+            .min(outputs.div_ceil(FEWEST));
+        let rows = all.div_ceil(count).next_multiple_of(NR);
+        // As many as inputs and sums together bear in cache, and where inputs are too many for it anyway, enough to read
+        // them seldom.
+        let most = (channels / 2).clamp(FEWEST, 256);
+        let held = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(NR);
+        Self {
+            count,
+            rows,
+            all,
+            held,
+        }
+    }
+
+    /// The output channels of a share; none in the last ones, where rounding up has left them none.
+    fn get(&self, share: usize) -> Range<usize> {
+        let start = share * self.rows;
+        start..(start + self.rows).min(self.all)
+    }
 }

@@ -65,14 +65,15 @@ impl Weights {
     }
 
     /// Input channels of block `block`.
-    pub(super) fn steps(&self, block: usize) -> Range<usize> {
+    pub(super) fn channels(&self, block: usize) -> Range<usize> {
         block * self.block..((block + 1) * self.block).min(self.channels)
     }
 
-    /// [`NR`] rows of a point, `block` elements apart, from `row` on; and those that lie behind them.
-    pub(super) fn tile(&self, point: usize, block: usize, row: usize) -> (&[f32], &[f32]) {
+    /// [`NR`] rows of a point from `row` on, as a tile kernel reads them, [`Self::block`] elements apart; and the rows
+    /// behind them.
+    pub(super) fn tile(&self, point: usize, block: usize, row: usize) -> (&[u32], &[u32]) {
         let start = ((point * self.blocks() + block) * self.rows + row) * self.block;
-        let (tile, rest) = self.data.as_f32()[start..].split_at(NR * self.block);
+        let (tile, rest) = self.data.as_u32()[start..].split_at(NR * self.block);
         (tile, &rest[..rest.len().min(NR * self.block)])
     }
 }
