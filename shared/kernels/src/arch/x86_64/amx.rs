@@ -193,14 +193,14 @@ unsafe fn widen(aside: &Aside, done: usize) {
     }
 }
 
-/// What `wide` keeps in memory, for want of registers.
-#[repr(C)]
+/// What `wide` keeps in memory, for want of registers. The assembly names each field's offset, so the compiler may lay
+/// them out as it likes.
 struct Rest {
-    c: *mut f32,
-    meanwhile: usize,
-    others: usize,
     /// In bytes.
     a_vector: usize,
+    others: usize,
+    meanwhile: usize,
+    c: *mut f32,
 }
 
 /// Where block `$block`'s positions begin, counted from the present one.
