@@ -25,10 +25,10 @@ pub struct Target {
 pub const TARGETS: [Target; 7] = [
     new("stream", stream::run, 2048, 2_000_000),
     new("checkpoint", checkpoint::run, 4096, 250_000),
-    new("lines", lines::run, 4096, 6_000_000),
-    new("records", records::run, 2048, 6_000_000),
-    new("patterns", patterns::run, 256, 4_000_000),
-    new("png", png::run, 512, 50_000),
+    new("lines", lines::run, 4096, 250_000),
+    new("records", records::run, 2048, 5_000_000),
+    new("patterns", patterns::run, 256, 250_000),
+    new("png", png::run, 512, 300_000),
     new("brackets", brackets::run, 256, 1_200_000),
 ];
 
