@@ -92,11 +92,6 @@ impl Console {
         self.quiet
     }
 
-    /// Whether `--verbose` was given, for text that costs something to make.
-    pub fn is_verbose(&self) -> bool {
-        self.verbose
-    }
-
     /// Reports an error and lets the tool go on; the exit status becomes 1.
     pub fn error(&self, error: &Error) {
         self.failed.store(true, Ordering::Relaxed);

@@ -50,11 +50,6 @@ impl Rgb {
         &self.pixels
     }
 
-    /// The bytes of `pixels`.
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
-    }
-
     /// `[height, width]`: how light each pixel is, as Pillow's mode `L` (ITU-R 601-2 with 16 bits of fraction).
     pub fn to_grey(&self) -> Vec<u8> {
         let (pixels, _) = self.pixels.as_chunks::<3>();

@@ -31,7 +31,7 @@ pub enum Error {
     /// The input failed.
     #[error("cannot read: {0}")]
     Read(#[source] io::Error),
-    /// The output failed; [`Error::is_broken_pipe`] tells whether its reader is gone.
+    /// The output failed; [`Error::io`] tells why, also whether its reader is gone.
     #[error("cannot write: {0}")]
     Write(#[source] io::Error),
     /// The input ends inside a frame.
@@ -370,11 +370,6 @@ impl Error {
             Self::Read(error) | Self::Write(error) => Some(error),
             _ => None,
         }
-    }
-
-    /// Whether the reader of the output is gone: the end of a pipe's life, not a failure to report.
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self.rule(), Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
     pub(crate) fn at(self, frame: u64, byte: u64) -> Self {

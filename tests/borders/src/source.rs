@@ -11,6 +11,8 @@ pub struct Module {
     pub path: Vec<String>,
     /// The module that has the file; itself, but for blocks.
     pub home: Vec<String>,
+    /// Whether it is `pub`.
+    pub is_public: bool,
     /// Names of what it defines, but for modules.
     pub(crate) items: BTreeSet<String>,
     /// `use` by the name it gives: the path behind it, and whether it is a mere re-export.
@@ -71,6 +73,7 @@ impl Source {
         let mut module = Module {
             path: path.clone(),
             home: home.to_vec(),
+            is_public: false,
             items: BTreeSet::new(),
             uses: BTreeMap::new(),
             globs: Vec::new(),
@@ -86,10 +89,13 @@ impl Source {
                     let name = item.ident.to_string();
                     let path = [&path[..], std::slice::from_ref(&name)].concat();
                     if let Some((_, items)) = &item.content {
-                        self.items(items, path, home, &below.join(&name))?;
+                        self.items(items, path.clone(), home, &below.join(&name))?;
                     } else {
                         let (file, is_mod_rs) = find(below, &name, &item.attrs)?;
                         self.file(&file, &path, is_mod_rs)?;
+                    }
+                    if let Some(module) = self.modules.get_mut(&path) {
+                        module.is_public = matches!(item.vis, Visibility::Public(_));
                     }
                 }
                 other => module.items.extend(name_of(other)),
@@ -109,6 +115,11 @@ impl Module {
             || self.named.paths.iter().any(path)
             || self.uses.values().any(|brought| path(&brought.path))
             || self.globs.iter().any(path)
+    }
+
+    /// Whether its code writes out this number.
+    pub fn counts(&self, number: u64) -> bool {
+        self.named.numbers.contains(&number)
     }
 
     fn take_use(&mut self, tree: &UseTree, prefix: &mut Vec<String>, passed_on: bool) {
@@ -178,7 +189,7 @@ fn find(below: &Path, name: &str, attributes: &[Attribute]) -> Result<(PathBuf, 
 }
 
 /// Whether an item is there for tests alone: `#[cfg(test)]`, `#[cfg(all(test, ...))]`, `#[test]`.
-fn is_test(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else {
             return attribute.path().is_ident("test");
@@ -193,7 +204,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
+pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,

@@ -1,9 +1,9 @@
-//! What code names: its paths, also in macros, and its single words.
+//! What code names: its paths, also in macros, its single words, and its whole numbers.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::collections::BTreeSet;
 use syn::visit::{self, Visit};
-use syn::{Item, ItemMod, ItemUse, Macro, Path};
+use syn::{Item, ItemMod, ItemUse, Lit, LitInt, Macro, Path};
 
 /// What the code of one module names, without its `use` declarations and without the modules in it.
 #[derive(Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Named {
     pub(crate) paths: BTreeSet<Vec<String>>,
     /// Every word, alone or in a path.
     pub(crate) words: BTreeSet<String>,
+    /// Every whole number that is written out.
+    pub(crate) numbers: BTreeSet<u64>,
 }
 
 pub(crate) fn of<'a>(items: impl Iterator<Item = &'a Item>) -> Named {
@@ -42,6 +44,10 @@ impl<'a> Visit<'a> for Named {
 
     fn visit_ident(&mut self, word: &'a proc_macro2::Ident) {
         self.words.insert(word.to_string());
+    }
+
+    fn visit_lit_int(&mut self, number: &'a LitInt) {
+        self.numbers.extend(number.base10_parse::<u64>());
     }
 
     fn visit_macro(&mut self, item: &'a Macro) {
@@ -111,7 +117,10 @@ impl Named {
                         colons = 0;
                     }
                 }
-                TokenTree::Literal(_) => {
+                TokenTree::Literal(literal) => {
+                    if let Lit::Int(number) = Lit::new(literal) {
+                        self.visit_lit_int(&number);
+                    }
                     self.add(std::mem::take(&mut path));
                     colons = 0;
                 }

@@ -1,7 +1,7 @@
 //! Made-up crates with and without circles.
 #![allow(missing_docs)]
 
-use borders::{Source, circles, imports, rules};
+use borders::{Said, Source, circles, imports, rules, unused};
 use std::fs;
 use tempfile::TempDir;
 
@@ -156,6 +156,82 @@ fn floors_go_one_way() {
     assert_eq!(
         rules::words_in(&source, &["upper::U"]),
         ["module `ground` says upper::U"]
+    );
+}
+
+#[test]
+fn numbers_and_open_modules_are_found() {
+    let (_folder, source) = source(&[
+        (
+            "lib.rs",
+            "pub mod shut; pub mod open; mod counts; const SIDE: [u8; 8] = [0; 8];",
+        ),
+        (
+            "shut.rs",
+            "fn f(x: &[u8]) { x.chunks(4_usize); } #[cfg(test)] mod tests { fn f() -> u8 { 8 } }",
+        ),
+        ("open.rs", "fn f() -> usize { vec![84, 0x8].len() }"),
+        ("counts.rs", "const STEPS: u8 = 8;"),
+    ]);
+    let found = rules::numbers_in(&source, &[4, 8], &["counts"]);
+    let places: Vec<_> = found
+        .iter()
+        .map(|fault| fault.split(':').next().unwrap())
+        .collect();
+    let expected = [
+        "module `` writes out 8",
+        "module `open` writes out 8",
+        "module `shut` writes out 4",
+    ];
+    assert_eq!(places, expected);
+    let found = rules::opened(&source, &["open"]);
+    assert_eq!(
+        found,
+        ["module `shut` is public: pass on the names that others need"]
+    );
+}
+
+#[test]
+fn public_names_that_nobody_says_are_found() {
+    let files = [
+        (
+            "src/lib.rs",
+            "mod a; pub use a::{Dead, called}; pub fn own() { Used::of(); }",
+        ),
+        (
+            "src/a.rs",
+            "pub struct Used; impl Used { pub fn of() {} pub fn method(&self) {} fn private() {} } \
+             pub fn called() {} pub struct Dead; pub(crate) fn inner() {} \
+             #[cfg(test)] mod tests { pub fn in_a_test() {} }",
+        ),
+        (
+            "tests/own.rs",
+            "use own::Dead; fn f(x: Dead, y: Used) { y.method() }",
+        ),
+    ];
+    let (own, _) = source(&[("lib.rs", "")]);
+    let (other, _) = source(&[("lib.rs", "")]);
+    let write = |folder: &TempDir, path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (path, text) in files {
+        write(&own, path, text);
+    }
+    write(
+        &other,
+        "tests/other.rs",
+        "use own::own; fn f() { called!(); println!(\"{}\", own()) }",
+    );
+    let dead = |others: &[&Said]| {
+        let said = Said::read(own.path()).unwrap();
+        unused(own.path(), &said, others).unwrap()
+    };
+    assert_eq!(dead(&[]), ["Dead", "called", "method", "own"]);
+    assert_eq!(
+        dead(&[&Said::read(other.path()).unwrap()]),
+        ["Dead", "method"]
     );
 }
 

@@ -235,14 +235,6 @@ impl Lora {
             count,
         })
     }
-
-    /// Bytes of all its tensors.
-    pub fn byte_len(&self) -> usize {
-        let pairs = self.pairs.values();
-        pairs
-            .map(|pair| pair.up.bytes().len() + pair.down.bytes().len())
-            .sum()
-    }
 }
 
 /// The tensors of one layer.

@@ -142,11 +142,6 @@ impl Weights {
         &self.path
     }
 
-    /// Bytes of all tensors.
-    pub fn byte_len(&self) -> usize {
-        self.tensors.values().map(|w| w.bytes().len()).sum()
-    }
-
     /// The file pages these weights lie in, to be prefetched by a thread that outlives `self`.
     pub fn pages(&self) -> Pages {
         let mut pages: Vec<(Bytes, Range<usize>)> = Vec::new();

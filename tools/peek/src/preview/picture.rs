@@ -1,14 +1,15 @@
 //! Pictures in memory, and what of a frame is one.
 
 use turbo_cli::{Error, Result};
-use turbo_wire::{Dtype, Frame, Kind, names};
+use turbo_wire::names::{self, LATENT_CHANNELS};
+use turbo_wire::{Dtype, Frame, Kind};
 
 use crate::number::numbers;
 
 /// Red, green and blue for each of SDXL's four latent channels, and what is added: 0 to 255. From the guide to callbacks
 /// of diffusers (`latents_to_rgb`), which has them from
 /// <https://huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space>.
-const WEIGHTS: [[f32; 4]; 3] = [
+const WEIGHTS: [[f32; LATENT_CHANNELS]; 3] = [
     [60.0, -60.0, 25.0, -70.0],
     [60.0, -5.0, 15.0, -50.0],
     [60.0, 10.0, -5.0, -35.0],
@@ -41,10 +42,12 @@ impl Picture {
             return none;
         };
         match (&spec.shape[..], spec.dtype) {
-            (&[_, 4, height, width], dtype @ (Dtype::F32 | Dtype::F16 | Dtype::BF16))
-                if height > 0 && width > 0 =>
-            {
-                let rows = bytes.chunks_exact(4 * height * width * dtype.bitsize() / 8);
+            (
+                &[_, LATENT_CHANNELS, height, width],
+                dtype @ (Dtype::F32 | Dtype::F16 | Dtype::BF16),
+            ) if height > 0 && width > 0 => {
+                let values = LATENT_CHANNELS * height * width;
+                let rows = bytes.chunks_exact(values * dtype.bitsize() / 8);
                 Box::new(rows.map(move |row| {
                     let values = numbers(dtype, row).into_iter().flatten();
                     let values: Vec<f32> = values.map(|value| value.to_f64() as f32).collect();
@@ -67,8 +70,9 @@ impl Picture {
     /// Latents `[4, height, width]`, a pixel each. What is no number becomes black.
     fn of_latents(latents: &[f32], height: usize, width: usize) -> Self {
         let plane = height * width;
-        let channel = |at: usize, weights: &[f32; 4], bias: f32| {
-            let sum: f32 = (0..4).map(|c| weights[c] * latents[c * plane + at]).sum();
+        let channel = |at: usize, weights: &[f32; LATENT_CHANNELS], bias: f32| {
+            let weighted = weights.iter().enumerate();
+            let sum: f32 = weighted.map(|(c, w)| w * latents[c * plane + at]).sum();
             // Saturates, and cuts off what is behind the point, as torch's `clamp(0, 255).byte()` does.
             (sum + bias) as u8
         };
