@@ -87,6 +87,27 @@ pub fn full_checkpoint(folder: impl AsRef<Path>) {
     write_parts("taesdxl", folder.as_ref());
 }
 
+/// A checkpoint without text encoders and autoencoder whose UNet has fewer blocks than SDXL's: `name` is one of the
+/// networks in `tests/golden/fewer_blocks.json`. In a folder that tests share; do not write to it.
+///
+/// # Panics
+/// If it cannot be written, or there is no such network.
+pub fn fewer_blocks(name: &str) -> PathBuf {
+    once(&format!("fewer-blocks-{name}-1"), |draft| {
+        let all = object("fewer_blocks.json");
+        let network = &all["networks"][name];
+        let tiny = object("tiny_configs.json");
+        for (file, config) in [
+            ("model_index.json", &tiny["model_index"]),
+            ("scheduler/scheduler_config.json", &tiny["scheduler"]),
+            ("unet/config.json", &network["config"]),
+        ] {
+            write(&draft.join(file), &format!("{config:#}\n"));
+        }
+        write_part(draft, "unet", &network["shapes"]);
+    })
+}
+
 /// Writes the parts whose configurations and shapes stand in `tests/golden/SIZE_*.json`.
 fn write_parts(size: &str, folder: &Path) {
     for (part, config) in &object(&format!("{size}_configs.json")) {
@@ -98,24 +119,29 @@ fn write_parts(size: &str, folder: &Path) {
         write(&folder.join(file), &format!("{config:#}\n"));
     }
     for (part, shapes) in &object(&format!("{size}_shapes.json")) {
-        let stem = if part.starts_with("text_encoder") {
-            "model"
-        } else {
-            "diffusion_pytorch_model"
-        };
-        let shapes: Vec<_> = shapes
-            .as_object()
-            .expect("an object")
-            .iter()
-            .map(|(k, s)| (k.as_str(), shape(s)))
-            .collect();
-        let shapes: Vec<_> = shapes.iter().map(|(k, s)| (*k, s.as_slice())).collect();
-        write_tensors(
-            folder.join(part).join(format!("{stem}.fp16.safetensors")),
-            &shapes,
-            |key, shape| numbers::weight(SEED, &format!("{part}/{key}"), shape),
-        );
+        write_part(folder, part, shapes);
     }
+}
+
+/// Writes the weights of a part, whose names and shapes these are.
+fn write_part(folder: &Path, part: &str, shapes: &Value) {
+    let stem = if part.starts_with("text_encoder") {
+        "model"
+    } else {
+        "diffusion_pytorch_model"
+    };
+    let shapes: Vec<_> = shapes
+        .as_object()
+        .expect("an object")
+        .iter()
+        .map(|(k, s)| (k.as_str(), shape(s)))
+        .collect();
+    let shapes: Vec<_> = shapes.iter().map(|(k, s)| (*k, s.as_slice())).collect();
+    write_tensors(
+        folder.join(part).join(format!("{stem}.fp16.safetensors")),
+        &shapes,
+        |key, shape| numbers::weight(SEED, &format!("{part}/{key}"), shape),
+    );
 }
 
 /// A safetensors file of f16 tensors, each made when its turn comes.

@@ -2,7 +2,8 @@
 //!
 //! - [`tiny`] and [`tiny_checkpoint`]: a checkpoint in the published layout with every part of the architecture at a
 //!   few per cent of its width, the same bytes on every machine; [`tiny_single`] and [`tiny_single_file`]: the same
-//!   weights in one file under LDM's names; [`tiny_lettered`]: complete, with a vocabulary of letters.
+//!   weights in one file under LDM's names; [`tiny_lettered`]: complete, with a vocabulary of letters;
+//!   [`fewer_blocks`]: a UNet with fewer blocks than SDXL's.
 //! - [`full_checkpoint`]: the same in the published shapes, for benchmarks.
 //! - [`golden`]: what diffusers computes from that checkpoint.
 //! - [`ProgressSchema`]: what `--progress json` may say.
@@ -20,8 +21,8 @@ pub mod process;
 mod progress;
 
 pub use checkpoint::{
-    full_checkpoint, tiny, tiny_checkpoint, tiny_lettered, tiny_single, tiny_single_file,
-    tiny_tensor,
+    fewer_blocks, full_checkpoint, tiny, tiny_checkpoint, tiny_lettered, tiny_single,
+    tiny_single_file, tiny_tensor,
 };
 pub use golden::{Tensor, golden, golden_cases, relative_error};
 pub use letters::letter_tokenizers;

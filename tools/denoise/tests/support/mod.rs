@@ -1,6 +1,6 @@
 //! Runs the real binary on made frames.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
 use std::process::{Command, Output};
 pub(crate) use turbo_testkit::process::{assert_fails, feed, frame, read, stderr};
