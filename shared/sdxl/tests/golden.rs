@@ -7,6 +7,8 @@
 mod adapters;
 #[path = "golden/cases.rs"]
 mod cases;
+#[path = "golden/tiles.rs"]
+mod tiles;
 #[path = "golden/trained.rs"]
 mod trained;
 
@@ -14,7 +16,7 @@ mod trained;
 macro_rules! golden_tests {
     ($name:ident, $device:expr, $limit:literal) => {
         mod $name {
-            use super::{adapters, cases, trained};
+            use super::{adapters, cases, tiles, trained};
             use turbo_sdxl::{DType::F32, Device};
 
             #[test]
@@ -40,6 +42,11 @@ macro_rules! golden_tests {
             #[test]
             fn autoencoder_encodes_as_diffusers_does() {
                 cases::encode($device, F32, $limit);
+            }
+
+            #[test]
+            fn large_pictures_in_tiles_are_diffusers() {
+                tiles::tiles($device, F32, $limit);
             }
 
             #[test]

@@ -42,6 +42,14 @@ pub fn tiny_single() -> PathBuf {
     once("tiny-1.safetensors", |draft| tiny_single_file(draft))
 }
 
+/// An autoencoder of TAESDXL's shapes in a folder that tests share, made when first asked for. Do not write to it.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn taesdxl() -> PathBuf {
+    once("taesdxl-1", |draft| write_parts("taesdxl", draft)).join("taesdxl")
+}
+
 /// Makes a file or folder in the target folder unless it is there already.
 fn once(name: &str, make: impl Fn(&Path)) -> PathBuf {
     // One thread at a time; other processes are told apart by their drafts' names.

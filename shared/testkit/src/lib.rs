@@ -21,7 +21,7 @@ pub mod process;
 mod progress;
 
 pub use checkpoint::{
-    fewer_blocks, full_checkpoint, tiny, tiny_checkpoint, tiny_lettered, tiny_single,
+    fewer_blocks, full_checkpoint, taesdxl, tiny, tiny_checkpoint, tiny_lettered, tiny_single,
     tiny_single_file, tiny_tensor,
 };
 pub use golden::{Tensor, golden, golden_cases, relative_error};

@@ -29,9 +29,10 @@ pub struct Args {
     #[arg(long, value_name = "VAE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub vae: Option<String>,
 
-    /// Decode pictures larger than the checkpoint's in overlapping tiles
+    /// Decode large pictures in overlapping tiles
     ///
-    /// That takes less memory and gives slightly other pictures, as in diffusers. The tiny decoder does without.
+    /// That takes less memory and gives slightly other pictures, as in diffusers. Large is what is larger than the
+    /// checkpoint's size, or for the tiny decoder than 448 pixels.
     #[arg(long)]
     pub tile: bool,
 

@@ -67,9 +67,10 @@ pub struct Args {
     #[arg(long, value_name = "VAE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub vae: Option<String>,
 
-    /// Encode pictures larger than the checkpoint's in overlapping tiles
+    /// Encode large pictures in overlapping tiles
     ///
-    /// That takes less memory and gives slightly other latents, as in diffusers. The tiny encoder does without.
+    /// That takes less memory and gives slightly other latents, as in diffusers. Large is what is larger than the
+    /// checkpoint's size, or for the tiny encoder than 448 pixels.
     #[arg(long)]
     pub tile: bool,
 

@@ -31,9 +31,9 @@ pub trait VaeDecoder: Send + Sync {
     /// `[3, height * scale_factor, width * scale_factor]`, about -1 to 1, not clamped. They are divided by
     /// `scaling_factor` here.
     ///
-    /// With `tile`, pictures larger than the checkpoint's `sample_size` are decoded in overlapping tiles, which takes
-    /// less memory and gives slightly other numbers, as in diffusers. `AutoencoderTiny`, which takes little memory
-    /// as it is, decodes as a whole.
+    /// With `tile`, large pictures are decoded in overlapping tiles, which takes less memory and gives slightly other
+    /// numbers, as in diffusers: `AutoencoderKL` does so from beyond the checkpoint's `sample_size`, `AutoencoderTiny`
+    /// from beyond 448 pixels, in tiles of 512.
     ///
     /// # Errors
     /// Latents of the wrong size, or NaN in the result.

@@ -5,6 +5,7 @@
 
 use super::autoencoder::{Encoded, LatentShape, VaeDecoder, VaeEncoder, expect_image};
 use super::autoencoder_tiny_config::AutoencoderTinyConfig;
+use super::tiling::{self, Map};
 use crate::backend::loader::Loader;
 use crate::backend::{Activation, After, Backend, Input, Window};
 use crate::error::{expect_finite, expect_len};
@@ -12,6 +13,8 @@ use crate::{Error, Result};
 
 /// Kernel size of every convolution.
 const K: usize = 3;
+/// Pixels of a tile's side: diffusers' `tile_sample_min_size`, which no configuration changes.
+const TILE: usize = 512;
 
 /// Three convolutions, the input beside them, then ReLU.
 struct AutoencoderTinyBlock<B: Backend> {
@@ -132,6 +135,13 @@ impl<B: Backend> AutoencoderTinyDecoder<B> {
             layers,
         })
     }
+
+    /// The image `[out_channels, 8 height, 8 width]`, 0 to 1, for latents in the autoencoder's own scale.
+    fn decode_tile(&self, z: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+        let b = &self.backend;
+        let x = b.soft_clamp(b.map(z, self.config.latent_channels, height, width)?)?;
+        b.to_host(&forward(b, &self.layers, x)?)
+    }
 }
 
 impl<B: Backend> VaeDecoder for AutoencoderTinyDecoder<B> {
@@ -139,8 +149,7 @@ impl<B: Backend> VaeDecoder for AutoencoderTinyDecoder<B> {
         self.config.latent_shape()
     }
 
-    /// About -1 to 1. Not tiled.
-    fn decode(&self, latents: &[f32], height: usize, width: usize, _: bool) -> Result<Vec<f32>> {
+    fn decode(&self, latents: &[f32], height: usize, width: usize, tile: bool) -> Result<Vec<f32>> {
         let c = &self.config;
         if height == 0 || width == 0 {
             let found = format!("{height} x {width}");
@@ -152,10 +161,18 @@ impl<B: Backend> VaeDecoder for AutoencoderTinyDecoder<B> {
         }
         expect_len("latents", latents, &[c.latent_channels, height, width])?;
         let z: Vec<f32> = latents.iter().map(|x| x / c.scaling_factor).collect();
-        let b = &self.backend;
-        let mut image = b.run(|| {
-            let x = b.soft_clamp(b.map(&z, c.latent_channels, height, width)?)?;
-            b.to_host(&forward(b, &self.layers, x)?)
+        let mut image = self.backend.run(|| {
+            if !tile {
+                return self.decode_tile(&z, height, width);
+            }
+            let map = Map {
+                values: &z,
+                channels: c.latent_channels,
+                height,
+                width,
+            };
+            let decode = |z: &[f32], height, width| self.decode_tile(z, height, width);
+            tiling::overlaid(&map, TILE / c.scale_factor(), TILE, c.out_channels, decode)
         })?;
         for x in &mut image {
             *x = *x * 2. - 1.;
@@ -225,6 +242,13 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
             layers,
         })
     }
+
+    /// Latents `[latent_channels, height / 8, width / 8]` in the autoencoder's own scale, for an image of 0 to 1.
+    fn encode_tile(&self, image: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
+        let b = &self.backend;
+        let x = b.map(image, self.config.in_channels, height, width)?;
+        b.to_host(&forward(b, &self.layers, x)?)
+    }
 }
 
 impl<B: Backend> VaeEncoder for AutoencoderTinyEncoder<B> {
@@ -232,13 +256,28 @@ impl<B: Backend> VaeEncoder for AutoencoderTinyEncoder<B> {
         self.config.latent_shape()
     }
 
-    fn encode(&self, image: &[f32], height: usize, width: usize, _: bool) -> Result<Encoded> {
-        let (b, c) = (&self.backend, &self.config);
+    fn encode(&self, image: &[f32], height: usize, width: usize, tile: bool) -> Result<Encoded> {
+        let c = &self.config;
         expect_image(image, c.in_channels, height, width, c.scale_factor())?;
         let image: Vec<f32> = image.iter().map(|x| (x + 1.) / 2.).collect();
-        let mut latents = b.run(|| {
-            let x = b.map(&image, c.in_channels, height, width)?;
-            b.to_host(&forward(b, &self.layers, x)?)
+        let mut latents = self.backend.run(|| {
+            if !tile {
+                return self.encode_tile(&image, height, width);
+            }
+            let map = Map {
+                values: &image,
+                channels: c.in_channels,
+                height,
+                width,
+            };
+            let encode = |x: &[f32], height, width| self.encode_tile(x, height, width);
+            tiling::overlaid(
+                &map,
+                TILE,
+                TILE / c.scale_factor(),
+                c.latent_channels,
+                encode,
+            )
         })?;
         for x in &mut latents {
             *x *= c.scaling_factor;

@@ -1,10 +1,16 @@
-//! Encoding and decoding in overlapping tiles, blended linearly.
+//! Encoding and decoding in overlapping tiles, blended linearly, in diffusers' two ways.
 //!
-//! diffusers: `tiled_encode`, `tiled_decode`, `blend_v` and `blend_h` in `models/autoencoders/autoencoder_kl.py`. Tiles overlap by a
-//! quarter. Each is blended into the one above, then into the one to the left, both as they are after their own
-//! blending, and then gives its first three quarters to the picture.
+//! [`blended`]: `_tiled_encode`, `_tiled_decode`, `blend_v` and `blend_h` in `models/autoencoders/autoencoder_kl.py`.
+//! Tiles overlap by a quarter. Each is blended into the one above, then into the one to the left, both as they are after
+//! their own blending, and then gives its first three quarters to the picture.
+//!
+//! [`overlaid`]: `_tiled_encode` and `_tiled_decode` in `models/autoencoders/autoencoder_tiny.py`. Tiles overlap by an
+//! eighth. Each is laid whole over what the picture has so far, under a mask that rises from 0 at the edges it shares.
 
 use crate::Result;
+
+/// Of a tile's side, the part that [`overlaid`] tiles share is one in so many.
+const OVERLAID: usize = 8;
 
 /// Values `[channels, height, width]`.
 pub(crate) struct Map<'a> {
@@ -82,6 +88,43 @@ pub(crate) fn blended(
             row.push(pixels);
         }
         above = row;
+    }
+    Ok(image)
+}
+
+/// What `code` makes of `map`, as [`blended`] does it, but in `AutoencoderTiny`'s way. Only one tile is held at a time.
+pub(crate) fn overlaid(
+    map: &Map<'_>,
+    side: usize,
+    side_out: usize,
+    channels: usize,
+    code: impl Fn(&[f32], usize, usize) -> Result<Vec<f32>>,
+) -> Result<Vec<f32>> {
+    let stride = side - side / OVERLAID;
+    let scaled = |n: usize| n * side_out / side;
+    // Weight of a tile's row or column: 1 behind the part that it shares with the tile before, if there is one.
+    let last_shared = (side_out / OVERLAID - 1) as f32;
+    let weight = |start: usize, i: usize| match start {
+        0 => 1.,
+        _ => (i as f32 / last_shared).min(1.),
+    };
+    let (height, width) = (scaled(map.height), scaled(map.width));
+    let mut image = vec![0.; channels * height * width];
+    for top in (0..map.height).step_by(stride) {
+        for left in (0..map.width).step_by(stride) {
+            let tile = map.crop(top, left, side);
+            let pixels = code(&tile.values, tile.height, tile.width)?;
+            let (rows, columns) = (scaled(tile.height), scaled(tile.width));
+            for (i, line) in pixels.chunks_exact(columns).enumerate() {
+                let (channel, y) = (i / rows, i % rows);
+                let to = (channel * height + scaled(top) + y) * width + scaled(left);
+                let row = weight(top, y);
+                for (x, (old, new)) in image[to..].iter_mut().zip(line).enumerate() {
+                    let weight = row * weight(left, x);
+                    *old = weight * new + (1. - weight) * *old;
+                }
+            }
+        }
     }
     Ok(image)
 }
