@@ -2,7 +2,7 @@
 
 use pipeline_tests::{Stage, embeddings, frames, pictures, pipe, python, tool};
 use std::path::Path;
-use turbo_testkit::{relative_error, tiny};
+use turbo_testkit::{relative_error, taesdxl, tiny};
 use turbo_wire::{Kind, names};
 
 fn example(python: &str, name: &str) -> Stage {
@@ -109,47 +109,32 @@ fn the_module_refuses_what_is_no_stream() {
     assert!(pipe([toy()]).input("").run().ok().is_empty());
 }
 
-/// diffusers gets our embeddings and a seed, and its latents are ours.
-#[test]
-fn diffusers_takes_the_place_of_denoise() {
-    let Some(python) = python() else { return };
-    let probe = Stage::program("python", &python)
+/// Whether diffusers is at hand; says on stderr where it is not.
+fn has_diffusers(python: &str) -> bool {
+    let probe = Stage::program("python", python)
         .arg("-c")
         .arg("import torch, transformers, diffusers");
     let probe = pipe([probe]).run();
-    if !probe.stages[0].status.success() {
-        let reason = probe.stages[0]
-            .stderr
-            .trim()
-            .lines()
-            .last()
-            .unwrap_or_default();
+    let ended = &probe.stages[0];
+    if !ended.status.success() {
+        let reason = ended.stderr.trim().lines().last().unwrap_or_default();
         eprintln!("skipped: {python}: {reason}");
-        return;
     }
-    let model = tiny();
-    let settings = [
-        ("seed", "5"),
-        ("steps", "2"),
-        ("width", "64"),
-        ("height", "96"),
-    ];
-    let input = [
-        embeddings(&[0], &[("width", "128"), ("height", "128")]),
-        embeddings(&[1], &settings),
-    ]
-    .concat();
-    let theirs = pipe([example(&python, "diffusers_denoise.py")
-        .arg(&model)
-        .arg("3")])
-    .input(&input[..])
-    .limit(600)
-    .run();
-    let ours = pipe([tool("denoise", "--dtype f32 --seed 3").model(&model)])
-        .input(&input[..])
+    ended.status.success()
+}
+
+/// diffusers gets our frames and a seed, and its latents are ours.
+#[track_caller]
+fn diffusers_gives_our_latents(python: &str, model: &Path, input: &[u8], count: usize) {
+    let theirs = pipe([example(python, "diffusers_denoise.py").arg(model).arg("3")])
+        .input(input)
+        .limit(600)
+        .run();
+    let ours = pipe([tool("denoise", "--dtype f32 --seed 3").model(model)])
+        .input(input)
         .run();
     let (theirs, ours) = (frames(theirs.ok()), frames(ours.ok()));
-    assert_eq!([theirs.len(), ours.len()], [2, 2]);
+    assert_eq!([theirs.len(), ours.len()], [count, count]);
     for (theirs, ours) in theirs.iter().zip(&ours) {
         assert_eq!(theirs.header.kind(), Kind::Latents);
         for key in ["seed", "steps", "width", "height"] {
@@ -159,5 +144,57 @@ fn diffusers_takes_the_place_of_denoise() {
         let e = relative_error(&ours, &theirs);
         println!("e = {e:.1e}");
         assert!(e < 1e-4, "e = {e}");
+    }
+}
+
+#[test]
+fn diffusers_takes_the_place_of_denoise() {
+    let Some(python) = python().filter(|python| has_diffusers(python)) else {
+        return;
+    };
+    let settings = [
+        ("seed", "5"),
+        ("steps", "2"),
+        ("width", "64"),
+        ("height", "96"),
+    ];
+    let input = [
+        embeddings(&[0], &[("width", "128"), ("height", "128")]),
+        embeddings(&[1], &settings),
+    ];
+    diffusers_gives_our_latents(&python, &tiny(), &input.concat(), 2);
+}
+
+/// Pictures to start from, under masks too, of both autoencoders.
+#[test]
+fn diffusers_starts_from_the_pictures_of_frames() {
+    let Some(python) = python().filter(|python| has_diffusers(python)) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, header: &str, pixels: Vec<u8>| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, [header.as_bytes(), &pixels].concat()).expect("written");
+        path
+    };
+    let pixels = (0..96 * 64 * 3).map(|i| (i * 7 % 256) as u8).collect();
+    let picture = write("picture.ppm", "P6 96 64 255\n", pixels);
+    let right_half = (0..96 * 64).map(|i| if i % 96 < 48 { 0 } else { 255 });
+    let mask = write("mask.pgm", "P5 96 64 255\n", right_half.collect());
+    // Defaults, and settings of the frame's own.
+    let own = [("seed", "9"), ("steps", "4"), ("strength", "0.75")];
+    let prompts = [embeddings(&[0], &[]), embeddings(&[1], &own)].concat();
+    for vae in [None, Some(taesdxl())] {
+        for masked in [false, true] {
+            let mut stage = tool("encode-image", "--dtype f32 --join -").model(&tiny());
+            if let Some(vae) = &vae {
+                stage = stage.arg("--vae").arg(vae);
+            }
+            if masked {
+                stage = stage.arg("--mask").arg(&mask);
+            }
+            let input = pipe([stage.arg(&picture)]).input(&prompts[..]).run();
+            diffusers_gives_our_latents(&python, &tiny(), input.ok(), 2);
+        }
     }
 }
