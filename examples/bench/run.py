@@ -19,6 +19,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import statistics
 import struct
 import subprocess
@@ -56,8 +57,8 @@ def merge(one, two):
         both["median_s"] = statistics.median(both["seconds"])
     for name in [name for name in two if name.startswith("peak_")] + ["load"]:
         both[name] = max(one[name], two[name])
-    for name in ["open_s", "first_s"]:
-        if name in two:
+    for name in ["open_s", "first_s", "cpu_s"]:
+        if name in one and name in two:
             both[name] = min(one[name], two[name])
     for name in ["first_pngs_s", "from_starts_s"]:
         if name in two:
@@ -171,6 +172,7 @@ class Ours:
 
     def stage(self, command, stream, step=lambda event: event["compute_s"]):
         """One tool over a stream of frames: the first opens the model and is told apart from the others."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with tempfile.TemporaryFile() as file:
             file.write(stream)
             file.seek(0)
@@ -184,11 +186,15 @@ class Ours:
             raise RuntimeError(lines)
         events = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
         seconds = [step(event) for event in events]
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
         return {
             "open_s": events[0]["open_s"],
             "first_s": seconds[0],
             "seconds": seconds[1:],
             "median_s": statistics.median(seconds[1:]),
+            # Of the whole process, opening included, shared among its frames.
+            "cpu_s": round(cpu / len(events), 4),
             "peak_anon_bytes": memory.peaks[tool.pid],
             "peak_rss_bytes": events[-1]["max_rss_bytes"],
         }
@@ -210,6 +216,14 @@ class Ours:
 
     def tiny_vae(self, size, dtype):
         return self.vae(size, dtype, "--vae", self.args.tiny_vae)
+
+    def vae_encode(self, size, dtype, *which):
+        stream = os.urandom(size * size * 3 * (self.args.runs + 1))
+        command = self.tool("encode-image", *self.model, *which, "--dtype", dtype, "--raw", f"{size}x{size}", "-")
+        return self.stage(command, stream)
+
+    def tiny_vae_encode(self, size, dtype):
+        return self.vae_encode(size, dtype, "--vae", self.args.tiny_vae)
 
     def picture(self, size, dtype):
         """The pipe: from its start to the first PNG, and from a second prompt to the second PNG."""
@@ -274,9 +288,10 @@ class Ours:
 
     def measure(self, results):
         args = self.args
-        stages = {"text": self.text, "unet": self.unet, "vae": self.vae, "picture": self.picture}
+        stages = {"text": self.text, "unet": self.unet, "vae": self.vae, "vae-encode": self.vae_encode}
+        stages["picture"] = self.picture
         if args.tiny_vae:
-            stages["tiny-vae"] = self.tiny_vae
+            stages.update({"tiny-vae": self.tiny_vae, "tiny-vae-encode": self.tiny_vae_encode})
         types = ["f32", "bf16"]
         name = self.isa
         if args.quick:
@@ -313,13 +328,13 @@ def measure_peer(args, name, isa, results):
     if isa == "avx2":
         # What PyTorch, oneDNN (which OpenVINO has inside) and MKL have to pin an instruction set.
         env.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")
-    stages = ["text", "unet", "vae", "tiny-vae", "picture"]
+    stages = table.STAGES
     if name == "candle":
         stages = ["unet", "vae"]
     elif name == "sdcpp":
         stages = ["picture"]  # which tells of the others too
     if not args.tiny_vae:
-        stages = [stage for stage in stages if stage != "tiny-vae"]
+        stages = [stage for stage in stages if not stage.startswith("tiny-vae")]
     warm(args.checkpoint)
     for dtype in PEERS[name]:
         if isa == "avx2" and (dtype == "bf16" or name in ("sdcpp", "candle")):
@@ -380,7 +395,7 @@ def main():
     p.add_argument("--sizes", type=int, nargs="+", default=[512, 1024])
     p.add_argument("--isas", nargs="+", default=["auto", "avx2"], help="auto, or what TURBO_ISA takes")
     p.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    p.add_argument("--stages", nargs="+", choices=["text", "unet", "vae", "tiny-vae", "picture"], help="default: all")
+    p.add_argument("--stages", nargs="+", choices=table.STAGES, help="default: all")
     p.add_argument("--without-ours", action="store_true", help="measure the peers only")
     p.add_argument("--again", action="store_true", help="measure what is there already")
     p.add_argument("--runs", type=int, default=5, help="measured runs, after one that warms up (default: 5)")

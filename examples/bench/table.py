@@ -23,14 +23,20 @@ GFLOP = {
     ("unet", 1024): 6761,
     ("vae", 512): 2514.5,
     ("vae", 1024): 10470,
+    ("vae-encode", 512): 1116.7,
+    ("vae-encode", 1024): 4879,
     ("tiny-vae", 512): 141.4,
     ("tiny-vae", 1024): 565.6,
+    ("tiny-vae-encode", 512): 122.3,
+    ("tiny-vae-encode", 1024): 489.3,
 }
 STAGES = {
     "text": "both text encoders",
     "unet": "UNet, one step",
     "vae": "VAE decode",
+    "vae-encode": "VAE encode",
     "tiny-vae": "TAESDXL decode",
+    "tiny-vae-encode": "TAESDXL encode",
     "picture": "whole pipe",
 }
 SYSTEMS = {
@@ -202,6 +208,26 @@ class Run:
         header = ["", "opening", "text encoders", "UNet, one step", "VAE decode", "a picture, models open", "first picture, from start"]
         return [*rows([*header, "memory beside file pages", "with file pages"], lines), ""]
 
+    def autoencoders(self, size, isa):
+        """Time, CPU time of all threads and memory of encoding and decoding, where encoding was measured."""
+        stages, lines, encodes = ["vae-encode", "vae", "tiny-vae-encode", "tiny-vae"], [], False
+        for system, name in SYSTEMS.items():
+            for dtype in ["bf16", "f32"]:
+                found = [self.get(system, isa, stage, dtype, size) for stage in stages]
+                if not any(found):
+                    continue
+                encodes = encodes or any(found[::2])
+                words = f"{name}, {TYPES[dtype]}"
+                cells = [f"**{words}**" if system == "ours" else words]
+                for r in found:
+                    cpu = f" ({seconds(r['cpu_s'])})" if r and "cpu_s" in r else ""
+                    cells += [seconds(r["median_s"]) + cpu, size_of(r["peak_anon_bytes"])] if r else ["", ""]
+                lines.append(cells)
+        header = [""]
+        for stage in stages:
+            header += [STAGES[stage], "memory"]
+        return [*rows(header, lines), ""] if encodes else []
+
     def markdown(self):
         out = [self.words(), ""]
         for isa in self.isas():
@@ -212,6 +238,12 @@ class Run:
                     continue
                 only = "" if isa == "auto" else f", all pinned to {name}"
                 out += [f"Beside other software on the same checkpoint, {size}x{size}{only}:", "", *self.peers(size, isa)]
+        for isa, (name, _) in self.isas().items():
+            for size in self.sizes:
+                lines = self.autoencoders(size, isa)
+                only = "" if isa == "auto" else f", all pinned to {name}"
+                if lines:
+                    out += [f"Autoencoders, {size}x{size}{only}, in brackets the CPU time of all threads:", "", *lines]
         versions = dict.fromkeys(r["versions"] for size in self.sizes for r in self.systems(size, "auto"))
         versions = ", ".join(filter(None, versions))
         out += [f"Versions: {versions}.", ""] if versions else []

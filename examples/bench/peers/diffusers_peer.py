@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """diffusers on PyTorch, as its documentation tells to run it on a CPU.
 
-    diffusers_peer.py CHECKPOINT --stage text|unet|vae|tiny-vae|picture --dtype f32|bf16 [--size 512]
+    diffusers_peer.py CHECKPOINT --stage text|unet|vae|vae-encode|tiny-vae|tiny-vae-encode|picture --dtype f32|bf16 [--size 512]
 """
 
 import torch
@@ -10,7 +10,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 import measure
 
-args = measure.options(["f32", "bf16"], ["text", "unet", "vae", "tiny-vae", "picture"])
+args = measure.options(["f32", "bf16"], ["text", "unet", "picture", *measure.AUTOENCODER])
 torch.set_num_threads(args.threads)
 torch.set_grad_enabled(False)
 dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.dtype]
@@ -52,11 +52,14 @@ def open_unet():
     return lambda: net(sample, 999, embeds, added_cond_kwargs=added, return_dict=False)
 
 
-def open_decoder():
-    if args.stage == "vae":
-        vae = load(AutoencoderKL, "vae")
-    else:
+def open_autoencoder():
+    if args.stage.startswith("tiny-vae"):
         vae = AutoencoderTiny.from_pretrained(args.tiny_vae, variant="fp16", torch_dtype=dtype).eval()
+    else:
+        vae = load(AutoencoderKL, "vae")
+    if args.stage.endswith("-encode"):
+        picture = noise(1, 3, args.size, args.size)
+        return lambda: vae.encode(picture, return_dict=False)
     latents = noise(1, 4, side, side)
     return lambda: vae.decode(latents, return_dict=False)
 
@@ -75,5 +78,5 @@ def open_picture():
     return step
 
 
-stages = {"text": open_text, "unet": open_unet, "vae": open_decoder, "tiny-vae": open_decoder, "picture": open_picture}
-measure.report(args, ["diffusers", "torch"], stages[args.stage])
+stages = {"text": open_text, "unet": open_unet, "picture": open_picture}
+measure.report(args, ["diffusers", "torch"], stages.get(args.stage, open_autoencoder))

@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 
+AUTOENCODER = ["vae", "vae-encode", "tiny-vae", "tiny-vae-encode"]
 PROMPT = "a photo of a red fox in the snow"
 
 

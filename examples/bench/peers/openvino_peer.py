@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """OpenVINO: the networks of diffusers, converted once with its own converter, compiled for the CPU.
 
-    openvino_peer.py CHECKPOINT --stage text|unet|vae|tiny-vae|picture --dtype f32|bf16 [--size 512] [--cache DIR]
+    openvino_peer.py CHECKPOINT --stage text|unet|vae|vae-encode|tiny-vae|tiny-vae-encode|picture --dtype f32|bf16 [--size 512] [--cache DIR]
 
 The first call converts, in a process of its own: `--stage convert` writes the converted models to the cache folder, in
 float16 as OpenVINO's exporters do.
@@ -16,7 +16,7 @@ import openvino as ov
 
 import measure
 
-args = measure.options(["f32", "bf16"], ["convert", "text", "unet", "vae", "tiny-vae", "picture"])
+args = measure.options(["f32", "bf16"], ["convert", "text", "unet", "picture", *measure.AUTOENCODER])
 cache = pathlib.Path(args.cache) / "openvino"
 
 
@@ -62,6 +62,16 @@ def convert_all():
         def forward(self, latents):
             return self.vae.decode(latents, return_dict=False)[0]
 
+    class Encoder(torch.nn.Module):
+        def __init__(self, vae):
+            super().__init__()
+            self.vae = vae
+
+        def forward(self, picture):
+            if isinstance(self.vae, AutoencoderTiny):
+                return self.vae.encode(picture, return_dict=False)[0]
+            return self.vae.encode(picture, return_dict=False)[0].parameters
+
     class Text(torch.nn.Module):
         def __init__(self, kind, folder):
             super().__init__()
@@ -83,20 +93,12 @@ def convert_all():
         ),
         [[1, 4, -1, -1], [], [1, 77, 2048], [1, 1280], [1, 6]],
     )
-    decoder_input = lambda torch: (torch.zeros(1, 4, 64, 64),)
-    convert(
-        "vae",
-        lambda: Decoder(AutoencoderKL.from_pretrained(args.checkpoint, subfolder="vae", **saved)),
-        decoder_input,
-        [[1, 4, -1, -1]],
-    )
+    autoencoders = {"vae": lambda: AutoencoderKL.from_pretrained(args.checkpoint, subfolder="vae", **saved)}
     if args.tiny_vae:
-        convert(
-            "tiny-vae",
-            lambda: Decoder(AutoencoderTiny.from_pretrained(args.tiny_vae, variant="fp16")),
-            decoder_input,
-            [[1, 4, -1, -1]],
-        )
+        autoencoders["tiny-vae"] = lambda: AutoencoderTiny.from_pretrained(args.tiny_vae, variant="fp16")
+    for name, make in autoencoders.items():
+        convert(name, lambda: Decoder(make()), lambda torch: (torch.zeros(1, 4, 64, 64),), [[1, 4, -1, -1]])
+        convert(f"{name}-encode", lambda: Encoder(make()), lambda torch: (torch.zeros(1, 3, 512, 512),), [[1, 3, -1, -1]])
     for name, kind in [("text_encoder", CLIPTextModel), ("text_encoder_2", CLIPTextModelWithProjection)]:
         convert(
             name,
@@ -109,8 +111,9 @@ def convert_all():
 def compiled(name):
     core = ov.Core()
     model = core.read_model(cache / f"{name}.xml")
-    if name in ("unet", "vae", "tiny-vae"):
-        side = args.size // 8
+    if name.endswith("-encode"):
+        model.reshape({model.inputs[0]: [1, 3, args.size, args.size]})
+    elif name == "unet" or name in measure.AUTOENCODER:
         model.reshape({model.inputs[0]: [1, 4, side, side]})
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -146,10 +149,11 @@ def open_unet():
     return lambda: net(inputs)[0]
 
 
-def open_decoder():
+def open_autoencoder():
     net = compiled(args.stage)
-    latents = noise(1, 4, side, side)
-    return lambda: net([latents])[0]
+    encodes = args.stage.endswith("-encode")
+    inputs = noise(1, 3, args.size, args.size) if encodes else noise(1, 4, side, side)
+    return lambda: net([inputs])[0]
 
 
 def open_picture():
@@ -178,5 +182,5 @@ else:
         words = [args.checkpoint, "--stage", "convert", "--dtype", "f32", "--cache", args.cache]
         words += ["--tiny-vae", args.tiny_vae] if args.tiny_vae else []
         subprocess.run([sys.executable, __file__, *words], stdout=sys.stderr, check=True)
-    stages = {"text": open_text, "unet": open_unet, "vae": open_decoder, "tiny-vae": open_decoder, "picture": open_picture}
-    measure.report(args, ["openvino"], stages[args.stage])
+    stages = {"text": open_text, "unet": open_unet, "picture": open_picture}
+    measure.report(args, ["openvino"], stages.get(args.stage, open_autoencoder))

@@ -4,8 +4,9 @@
 #     examples/bench/peers/run.sh {diffusers,openvino,sdcpp,candle} CHECKPOINT --stage STAGE --dtype TYPE [--size 512]
 #         [--runs 5] [--threads 2] [--tiny-vae FOLDER] [--cache FOLDER]
 #
-# STAGE is text, unet, vae, tiny-vae or picture (all in one process, from its start to the picture). The figures come
-# as JSON, a line each. What is installed and converted stays in --cache (default: ~/.cache/sdxl-turbo-bench).
+# STAGE is text, unet, vae, vae-encode, tiny-vae, tiny-vae-encode or picture (all in one process, from its start to the
+# picture). The figures come as JSON, a line each. What is installed and converted stays in --cache (default:
+# ~/.cache/sdxl-turbo-bench).
 # PEER_PYTHON names a Python that has the packages already.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -27,7 +27,7 @@ fn the_benchmark_measures_and_draws() {
     pipe([quick.clone()]).run().ok();
     let read = |name: &str| fs::read_to_string(run.path().join(name)).expect("is there");
     let results = read("results.jsonl");
-    for stage in ["machine", "text", "unet", "vae", "picture"] {
+    for stage in ["machine", "text", "unet", "vae", "vae-encode", "picture"] {
         let found = results.contains(&format!(r#""stage": "{stage}""#));
         assert!(found, "no {stage} in {results}");
     }
@@ -35,7 +35,8 @@ fn the_benchmark_measures_and_draws() {
     for row in [
         "both text encoders",
         "UNet",
-        "VAE",
+        "VAE decode, float32",
+        "VAE encode, float32",
         "from start to first PNG",
     ] {
         assert!(table.contains(row), "no {row} in {table}");

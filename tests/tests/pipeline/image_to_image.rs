@@ -178,6 +178,86 @@ fn runs_from_square_pictures_are_diffusers() {
     }
 }
 
+/// A picture with smooth and sharp parts `[height, width, 3]`, as the program that made the expected values draws it.
+fn picture(width: usize, height: usize) -> Vec<u8> {
+    let (radius, middle) = ((width.min(height) / 4).pow(2), [width / 2, height / 3]);
+    let pixel = |at: usize| {
+        let (x, y) = (at % width, at / width);
+        let red = (x * 255 / (width - 1)) as u8;
+        let is_inside = x.abs_diff(middle[0]).pow(2) + y.abs_diff(middle[1]).pow(2) < radius;
+        [
+            if is_inside { 255 - red } else { red },
+            (y * 255 / (height - 1)) as u8,
+            if (x / 16 + y / 16).is_multiple_of(2) {
+                224
+            } else {
+                32
+            },
+        ]
+    };
+    (0..width * height).flat_map(pixel).collect()
+}
+
+/// From pixels to pixels, through the tools, with the flags and files that a user would give.
+#[test]
+fn runs_through_the_tools_are_diffusers() {
+    if shared_dir().is_none() {
+        eprintln!("skipped: no vocabulary");
+        return;
+    }
+    let (model, tiny) = (tiny(), golden("tiny"));
+    assert_eq!(picture(128, 128), tiny["encode/0/picture"].u8());
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut seen = 0;
+    for (i, case) in list(&golden_cases("tiny")["cases"]["image"])
+        .iter()
+        .enumerate()
+    {
+        let Some(kind) = case.get("kind") else {
+            continue;
+        };
+        let number = |key: &str| case[key].as_u64().expect("a number") as usize;
+        let (width, height) = (number("width"), number("height"));
+        let write = |name: &str, pixels: &[u8]| {
+            let path = folder.path().join(name);
+            let header = format!(
+                "{} {width} {height} 255\n",
+                if name == "mask" { "P5" } else { "P6" }
+            );
+            std::fs::write(&path, [header.as_bytes(), pixels].concat()).expect("written");
+            path
+        };
+        let photo = write("photo", &picture(width, height));
+        let mut encode = tool("encode-image", "--dtype f32 --join -").arg(photo);
+        if kind == "inpaint" {
+            let middle = |at: usize, side: usize| (side / 4..3 * side / 4).contains(&at);
+            let white = |at| middle(at % width, width) && middle(at / width, height);
+            let pixels: Vec<u8> = (0..width * height)
+                .map(|at| u8::from(white(at)) * 255)
+                .collect();
+            encode = encode.arg("--mask").arg(write("mask", &pixels));
+        }
+        let denoise = format!(
+            "--dtype f32 --steps {} --strength {} --seed {}",
+            case["num_inference_steps"], case["strength"], case["seed"]
+        );
+        let made = [
+            tool("encode-text", "--dtype f32")
+                .model(&model)
+                .arg(case["prompt"].as_str().expect("a prompt")),
+            encode,
+            tool("denoise", &denoise),
+        ];
+        let latents = pipe(made.clone()).run();
+        let rest = [tool("decode-latents", "--dtype f32"), tool("to-png", "")];
+        let png = pipe(made.into_iter().chain(rest)).run();
+        let expected = ["latents", "pixels"].map(|name| &tiny[&format!("image/{i}/{name}")]);
+        crate::golden::compare(&format!("tiny {i}"), latents.ok(), png.ok(), expected);
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
 fn list(value: &Value) -> &[Value] {
     value.as_array().expect("a list")
 }

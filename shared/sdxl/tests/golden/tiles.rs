@@ -15,6 +15,9 @@ pub(crate) fn tiles(device: Device, dtype: DType, limit: f64) {
     {
         let side = |name: &str| case[name].as_u64().unwrap() as usize;
         let (height, width) = (side("height"), side("width"));
+        if case["vae"] == "tiny" && device == Device::CandleCpu {
+            continue; // minutes, where one device tells as much of how tiles are cut and laid
+        }
         let vae = match case["vae"].as_str().unwrap() {
             "full" => open(turbo_testkit::tiny()).vae().unwrap(),
             _ => turbo_weights::open_vae(turbo_testkit::taesdxl(), None).unwrap(),
