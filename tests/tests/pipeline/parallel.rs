@@ -1,8 +1,11 @@
 //! examples/parallel.sh: a file of records drawn by hosts, of which some die.
 
-use pipeline_tests::{Hosts, Picture, Running, Stage, pictures, pipe, progress, tool, tool_path};
+use pipeline_tests::{
+    Hosts, Picture, Running, Stage, installed, pictures, pipe, progress, tool, tool_path,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -68,6 +71,17 @@ impl Run {
             // Where GNU parallel keeps its own files.
             .env("PARALLEL_HOME", self.path("parallel"));
         pipe([script]).start()
+    }
+
+    /// Lets each job on a host take so many seconds more, as a slower host would.
+    fn slow(&self, host: &str, seconds: f64) {
+        let (denoise, log) = (tool_path("denoise"), self.log(host));
+        let line = format!(
+            "sleep {seconds}; exec '{}' --progress json \"$@\" 2>> '{}'",
+            denoise.display(),
+            log.display()
+        );
+        self.hosts.install(host, "denoise", &line);
     }
 
     /// How many frames a host's `denoise` has told of.
@@ -138,14 +152,7 @@ fn content(picture: &Picture) -> (Vec<u8>, Value) {
 fn a_run_that_nobody_disturbs_draws_each_record_once_and_slow_hosts_less() {
     let Some(run) = Run::new() else { return };
     let expected = run.expected();
-    // As a host that is busy with other work.
-    let (denoise, log) = (tool_path("denoise"), run.log("box-b"));
-    let line = format!(
-        "sleep 1; exec '{}' --progress json \"$@\" 2>> '{}'",
-        denoise.display(),
-        log.display()
-    );
-    run.hosts.install("box-b", "denoise", &line);
+    run.slow("box-b", 1.0);
     run.start("box-a,box-b").wait().ok();
     run.assert_complete(&expected);
     let (quick, slow) = (run.count("box-a"), run.count("box-b"));
@@ -207,4 +214,71 @@ fn hosts_that_die_in_the_middle_of_a_run_lose_nothing() {
             "{done}: more than the jobs that were cut"
         );
     }
+}
+
+/// `examples/cluster/scale.py` with these arguments: its status, and what it printed.
+fn scale(arguments: &[&str]) -> (Option<i32>, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/cluster/scale.py");
+    let python = Stage::program("scale.py", "python3").arg(script);
+    let python = arguments.iter().fold(python, |stage, word| stage.arg(word));
+    let ended = pipe([python]).limit(300).run();
+    let end = &ended.stages[0];
+    assert_eq!(end.stderr, "", "{arguments:?}");
+    (
+        end.status.code(),
+        String::from_utf8(ended.stdout).expect("UTF-8"),
+    )
+}
+
+#[test]
+fn the_simulation_of_many_hosts_says_what_three_do() {
+    if !installed("python3") {
+        eprintln!("skipped: python3 is not installed");
+        return;
+    }
+    let Some(mut run) = Run::new() else { return };
+    // So long that this machine's other work matters little.
+    for (host, seconds) in [("box-a", 1.0), ("box-b", 4.0), ("box-c", 1.0)] {
+        run.slow(host, seconds);
+    }
+    let running = run.start(&HOSTS.join(","));
+    // In its second job.
+    while run.count("box-c") <= JOB {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    run.hosts.kill("box-c");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let died = format!("box-c={}", now.expect("after 1970").as_secs_f64());
+    running.wait().ok();
+    let joblog = run.path("pictures.joblog");
+    let (status, said) = scale(&["--joblog", joblog.to_str().expect("UTF-8"), "--dies", &died]);
+    println!("{said}");
+    assert_eq!(status, Some(0), "{said}");
+
+    // Had each host been dealt the same part, it would be noticed.
+    let mut dealt = "Seq\tHost\tStarttime\tJobRuntime".to_owned();
+    for (host, seconds) in [("box-a", 1), ("box-b", 3)] {
+        for job in 0..RECORDS / JOB / 2 {
+            let _ = write!(dealt, "\n{job}\t{host}\t{}\t{seconds}", job * seconds);
+        }
+    }
+    fs::write(&joblog, dealt).expect("written");
+    let (status, said) = scale(&["--joblog", joblog.to_str().expect("UTF-8")]);
+    assert_eq!(status, Some(1), "{said}");
+}
+
+#[test]
+fn the_page_about_many_hosts_shows_what_the_simulation_prints() {
+    if !installed("python3") {
+        eprintln!("skipped: python3 is not installed");
+        return;
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/cluster/SCALE.md");
+    let page = fs::read_to_string(page).expect("is there");
+    let (status, said) = scale(&[]);
+    assert_eq!(status, Some(0));
+    assert!(
+        said.lines().count() > 9 && page.contains(said.trim_end()),
+        "{said}"
+    );
 }
