@@ -220,7 +220,7 @@ fn hosts_that_die_in_the_middle_of_a_run_lose_nothing() {
 fn scale(arguments: &[&str]) -> (Option<i32>, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/cluster/scale.py");
     let python = Stage::program("scale.py", "python3").arg(script);
-    let python = arguments.iter().fold(python, |stage, word| stage.arg(word));
+    let python = arguments.iter().fold(python, Stage::arg);
     let ended = pipe([python]).limit(300).run();
     let end = &ended.stages[0];
     assert_eq!(end.stderr, "", "{arguments:?}");
