@@ -29,4 +29,4 @@ pub use png::{Picture, pictures, share_off_by_more_than_one};
 pub use python::{protocol_block, python};
 #[cfg(target_os = "linux")]
 pub use slurm::Slurm;
-pub use tools::{TOOLS, tool_path};
+pub use tools::{BESIDE, TOOLS, tool_path};

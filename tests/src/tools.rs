@@ -15,10 +15,10 @@ pub const TOOLS: [&str; 6] = [
     "to-png",
     "peek",
 ];
-/// The tool that stands beside the pipe.
-const FETCH_MODEL: &str = "fetch-model";
+/// The tools that stand beside the pipe.
+pub const BESIDE: [&str; 2] = ["fetch-model", "quantize-model"];
 
-/// The binary of a tool of [`TOOLS`] or of `fetch-model`, of the same profile as the running test. All are built first if one is missing or older
+/// The binary of a tool of [`TOOLS`] or [`BESIDE`], of the same profile as the running test. All are built first if one is missing or older
 /// than its sources: cargo builds other packages' binaries only for their own tests.
 ///
 /// # Panics
@@ -50,7 +50,7 @@ fn built() -> PathBuf {
 }
 
 fn all() -> impl Iterator<Item = &'static str> {
-    TOOLS.into_iter().chain([FETCH_MODEL])
+    TOOLS.into_iter().chain(BESIDE)
 }
 
 fn binary(folder: &Path, name: &str) -> PathBuf {

@@ -60,3 +60,31 @@ pub const VAE: Option<EmbeddedFiles> = files![
 /// The autoencoder: left out of this build.
 #[cfg(not(feature = "vae"))]
 pub const VAE: Option<EmbeddedFiles> = None;
+
+/// All of it, for programs that copy a checkpoint.
+#[cfg(all(feature = "text", feature = "unet", feature = "vae"))]
+pub const ALL: Option<EmbeddedFiles> = files![
+    "NOTICE",
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.fp16.safetensors",
+    "text_encoder_2/config.json",
+    "text_encoder_2/model.fp16.safetensors",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer_2/merges.txt",
+    "tokenizer_2/special_tokens_map.json",
+    "tokenizer_2/tokenizer_config.json",
+    "tokenizer_2/vocab.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.fp16.safetensors",
+];
+
+/// All of it: left out of this build.
+#[cfg(not(all(feature = "text", feature = "unet", feature = "vae")))]
+pub const ALL: Option<EmbeddedFiles> = None;

@@ -50,6 +50,6 @@ pub use clip::{TextEmbeddings, TextEncoders, TokenVectors};
 use config::ConfigFile;
 pub use device::{DType, Device, use_threads};
 pub use error::{Error, Result, expect_finite};
-pub use open::{open_text_encoders, open_unet, open_vae_decoder, open_vae_encoder};
+pub use open::{open_text_encoders, open_unet, open_unet_with, open_vae_decoder, open_vae_encoder};
 pub use unet::{AddedConditions, ConditionedUNet, UNet, UNet2DConditionConfig};
 pub use vae::{DiagonalGaussianDistribution, Encoded, LatentShape, VaeDecoder, VaeEncoder};

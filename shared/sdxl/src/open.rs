@@ -70,11 +70,24 @@ pub fn open_unet(
     model: &Model,
     loras: &[(&Lora, f32)],
 ) -> Result<Box<dyn UNet>> {
+    open_unet_with(device, dtype, model, &model.weights(Part::Unet)?, loras)
+}
+
+/// As [`open_unet`], with weights that were put together elsewhere: for comparisons.
+///
+/// # Errors
+/// As [`open_text_encoders`].
+pub fn open_unet_with(
+    device: &Device,
+    dtype: DType,
+    model: &Model,
+    weights: &Weights,
+    loras: &[(&Lora, f32)],
+) -> Result<Box<dyn UNet>> {
     let (path, json) = (model.config_path(Part::Unet), model.config(Part::Unet)?);
     let config = UNet2DConditionConfig::from_json(&ConfigFile::new(&path, &json)?)?;
-    let weights = model.weights(Part::Unet)?;
     with_backend!(device, dtype, b => {
-        let unet = load_adapted(b, &weights, (Part::Unet, loras), |l| {
+        let unet = load_adapted(b, weights, (Part::Unet, loras), |l| {
             UNet2DConditionModel::load(l, config)
         })?;
         Ok(Box::new(Arc::new(unet)))

@@ -51,10 +51,12 @@ mod tensors;
 pub use error::{Error, InvalidId, Result};
 pub use locate::{
     Autoencoder, EmbeddedFiles, HubFolders, LocateOptions, Lora, LoraPair, LoraSpec, Model,
-    ModelId, TAESDXL_FILES, TokenizerFiles, VaeClass, Variant, expand_home, locate_vae, open_vae,
+    ModelId, SourceFile, TAESDXL_FILES, TokenizerFiles, VaeClass, Variant, expand_home, locate_vae,
+    open_vae,
 };
+pub use names::int8::{int8_layer, keeps_float_activations};
 pub use part::Part;
-pub use tensors::{Dtype, Pages, Weight, Weights, is_pickle};
+pub use tensors::{Dtype, NotQuantized, Pages, Weight, Weights, is_pickle};
 
 use std::path::Path;
 

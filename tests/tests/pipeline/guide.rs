@@ -1,7 +1,7 @@
 //! examples/GUIDE.md, typed as it stands there.
 
 use pipeline_tests::{
-    Hosts, Stage, TOOLS, installed, missing, pictures, pipe, python, script, tool_path,
+    BESIDE, Hosts, Stage, TOOLS, installed, missing, pictures, pipe, python, script, tool_path,
 };
 use std::collections::BTreeSet;
 use std::fs;
@@ -83,7 +83,7 @@ fn every_command_of_the_guide_works() {
     for folder in [&commands, &play] {
         fs::create_dir(folder).expect("made");
     }
-    for name in TOOLS {
+    for name in TOOLS.into_iter().chain(BESIDE) {
         symlink(tool_path(name), commands.join(name)).expect("a link");
     }
     if let Some(python) = &python {

@@ -30,6 +30,7 @@ mod prompts;
 mod prototype;
 mod python;
 mod python_middle;
+mod quantized;
 mod readme;
 mod real_weights;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,6 @@
 //! What README and examples tell people to type.
 
-use pipeline_tests::{Stage, TOOLS, pictures, pipe, python, tool, tool_path};
+use pipeline_tests::{BESIDE, Stage, TOOLS, pictures, pipe, python, tool, tool_path};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ fn uses(line: &str) -> Vec<(String, Vec<String>)> {
             found.extend(uses(&word));
         } else if matches!(&word[..], "|" | ";" | "&" | "(" | ")" | "`") {
             (first, open) = (true, false);
-        } else if first && (TOOLS.contains(&name) || name == "fetch-model") {
+        } else if first && (TOOLS.contains(&name) || BESIDE.contains(&name)) {
             found.push((name.to_owned(), Vec::new()));
             (first, open) = (false, true);
         } else if open && word.starts_with('-') && word.len() > 1 {
@@ -109,7 +109,7 @@ fn has_flag(help: &str, flag: &str) -> bool {
 #[test]
 fn every_flag_in_the_documents_exists() {
     let mut help = BTreeMap::new();
-    for name in TOOLS.into_iter().chain(["fetch-model"]) {
+    for name in TOOLS.into_iter().chain(BESIDE) {
         let out = pipe([tool(name, "--help")]).run();
         help.insert(name, String::from_utf8(out.ok().to_vec()).expect("UTF-8"));
     }
@@ -165,9 +165,15 @@ fn the_recipes_work() {
     let mut drawn = 0;
     for block in blocks(&top().join("README.md")) {
         // These build, download or test; the film has a test of its own.
-        let other = ["cargo", "fetch-model", "examples/", "ffmpeg"]
-            .iter()
-            .any(|word| block.contains(word));
+        let other = [
+            "cargo",
+            "fetch-model",
+            "quantize-model",
+            "examples/",
+            "ffmpeg",
+        ]
+        .iter()
+        .any(|word| block.contains(word));
         if other || (python.is_none() && block.contains("python3")) {
             continue;
         }

@@ -6,7 +6,6 @@
 
 pub(crate) mod candle;
 pub(crate) mod cpu;
-mod int8;
 pub(crate) mod loader;
 
 use crate::Result;

@@ -17,5 +17,5 @@ pub use id::ModelId;
 pub use lora::{Lora, LoraPair, LoraSpec};
 pub use model::{LocateOptions, Model, locate_vae};
 pub use tokenizer::TokenizerFiles;
-pub use tree::EmbeddedFiles;
+pub use tree::{EmbeddedFiles, SourceFile};
 pub use variant::Variant;

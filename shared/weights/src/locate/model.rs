@@ -1,5 +1,6 @@
 //! A located checkpoint.
 
+mod copies;
 mod text_files;
 
 use super::autoencoder::{self, Autoencoder, open_vae};

@@ -3,7 +3,7 @@
 use crate::tensors::{Bytes, TensorFile};
 use crate::{Error, Result};
 use serde_json::Value;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// A checkpoint built into the program: pairs of path and content, in diffusers layout (`unet/config.json`, ...).
@@ -17,6 +17,68 @@ impl std::fmt::Debug for EmbeddedFiles {
         f.debug_list()
             .entries(self.0.iter().map(|(name, content)| (name, content.len())))
             .finish()
+    }
+}
+
+/// A file of a checkpoint, as it lies there.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// From the top of the checkpoint, with `/` between names.
+    pub name: String,
+    /// Where it is; of one that is built into the program, what to call it.
+    path: PathBuf,
+    embedded: Option<&'static [u8]>,
+}
+
+impl SourceFile {
+    pub(crate) fn on_disk(name: String, path: PathBuf) -> Self {
+        let embedded = None;
+        Self {
+            name,
+            path,
+            embedded,
+        }
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it, to be read from its beginning.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(&self) -> Result<Box<dyn Read + Send>> {
+        if let Some(content) = self.embedded {
+            return Ok(Box::new(content));
+        }
+        let path = &self.path;
+        let file = std::fs::File::open(path).map_err(|source| self.error(source))?;
+        if file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::NotAFile { path: path.clone() });
+        }
+        Ok(Box::new(file))
+    }
+
+    /// Its size in bytes.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn size(&self) -> Result<u64> {
+        match self.embedded {
+            Some(content) => Ok(content.len() as u64),
+            None => std::fs::metadata(&self.path)
+                .map(|metadata| metadata.len())
+                .map_err(|source| self.error(source)),
+        }
+    }
+
+    fn error(&self, source: std::io::Error) -> Error {
+        Error::Io {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -57,8 +119,10 @@ impl Tree {
                     .collect()
             }
             Self::Embedded(files) => {
-                let inside =
-                    |path: &str| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
+                let inside = |path: &str| match folder {
+                    "" => Some(path.to_owned()),
+                    _ => Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned()),
+                };
                 files
                     .0
                     .iter()
@@ -68,6 +132,15 @@ impl Tree {
         };
         names.sort();
         names
+    }
+
+    /// A file that is there, to be copied or hashed.
+    pub(crate) fn source(&self, file: &str) -> SourceFile {
+        SourceFile {
+            name: file.to_owned(),
+            path: self.path(file),
+            embedded: self.embedded(file),
+        }
     }
 
     /// A text file. `fix` is what to do when it is not there.

@@ -1,6 +1,7 @@
 //! One name for each weight, whichever program saved it.
 
 pub(crate) mod identify;
+pub(crate) mod int8;
 mod ldm_vae;
 pub(crate) mod lora;
 pub(crate) mod single_file;

@@ -80,6 +80,26 @@ impl Bytes {
     #[allow(clippy::unused_self, clippy::needless_pass_by_value)]
     pub(crate) fn prefetch(&self, _range: Range<usize>) {}
 
+    /// Lets the operating system take this range's pages out of the process: they are in the file. Advice only.
+    #[cfg(unix)]
+    pub(crate) fn release(&self, range: Range<usize>) {
+        let Self::Mapped(mapped) = self else { return };
+        // SAFETY: the map is of a file, shared and read-only, so whoever reads the range next finds the same bytes in it.
+        #[allow(unsafe_code)]
+        let _ = unsafe {
+            mapped.map.unchecked_advise_range(
+                memmap2::UncheckedAdvice::DontNeed,
+                range.start,
+                range.len(),
+            )
+        };
+    }
+
+    /// Windows takes pages out by itself.
+    #[cfg(not(unix))]
+    #[allow(clippy::unused_self, clippy::needless_pass_by_value)]
+    pub(crate) fn release(&self, _range: Range<usize>) {}
+
     /// The same mapping or block of memory, wherever it was cloned to.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
         std::ptr::eq(self.as_ptr(), other.as_ptr())

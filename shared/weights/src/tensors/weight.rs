@@ -254,6 +254,12 @@ impl Weight {
         )
     }
 
+    /// Says that the tensor will not be read soon: its pages, which are in the file, need not stay in the process.
+    /// Nothing else changes.
+    pub fn release(&self) {
+        self.bytes.release(self.range.clone());
+    }
+
     /// Where the elements lie.
     pub(crate) fn place(&self) -> (&Bytes, Range<usize>) {
         (&self.bytes, self.range.clone())

@@ -2,13 +2,12 @@
 
 use super::shared::Counts;
 use super::tensor::{CpuTensor, Form};
-use crate::backend::int8;
 use crate::backend::{Activation, Affine, After, Backend, Input, Window};
 use crate::{DType, Result};
 use turbo_kernels::{
     self as kernels, Compute, Context, Float, GroupNorm, LowRank, Matrix, Planes, Source, Weights,
 };
-use turbo_weights::{Dtype, LoraPair, Weight};
+use turbo_weights::{Dtype, LoraPair, Weight, keeps_float_activations};
 
 /// The CPU, with a type in which products are formed.
 #[derive(Clone, Debug)]
@@ -179,7 +178,7 @@ impl Cpu {
         if int8
             && layer.adapters.is_empty()
             && !weight.wants_full_precision()
-            && !int8::keeps_floats(weight.name())
+            && !keeps_float_activations(weight.name().trim_end_matches(".weight"))
         {
             Compute::Int8
         } else {
