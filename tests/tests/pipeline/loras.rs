@@ -83,6 +83,33 @@ fn every_dialect_draws_what_diffusers_draws() {
     }
 }
 
+/// The LoRA of the demo, which lies among the examples.
+#[test]
+fn the_demos_own_draws_what_diffusers_draws() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/line-drawing.safetensors");
+    let golden = golden("demo_lora");
+    let cases = golden_cases("demo_lora");
+    for (at, case) in cases["cases"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .enumerate()
+    {
+        let encode = tool("encode-text", "--dtype f32 --model demo --lora")
+            .arg(format!("{}={}", file.display(), case["scale"]))
+            .arg(text(case));
+        let mut denoise = tool("denoise", "--dtype f32");
+        for key in ["steps", "seed"] {
+            denoise = denoise.arg(format!("--{key}")).arg(case[key].to_string());
+        }
+        let found = latents([encode, denoise]).to_f32(names::LATENTS);
+        let expected = &golden[&format!("{at}/latents")];
+        let e = relative_error(&found.expect("f32"), &expected.f32());
+        println!("the demo's lora {at}: e = {e:.1e}");
+        assert!(e <= LATENTS, "{at}: {e}");
+    }
+}
+
 /// A stream whose records name different files gives each of them what a run of its own gives.
 #[test]
 fn records_name_their_own() {

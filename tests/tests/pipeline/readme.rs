@@ -199,6 +199,8 @@ fn the_recipes_work() {
             "mask.pgm",
             &[b"P5 2 1 255\n".as_slice(), &[0, 255]].concat(),
         );
+        let lora = top().join("examples/line-drawing.safetensors");
+        symlink(lora, folder.path().join("style.safetensors")).expect("a link");
         let shell = Stage::program("bash", "bash")
             .words("-euo pipefail -c")
             .arg(format!("cd \"$0\"\n{block}"));

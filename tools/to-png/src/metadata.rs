@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use turbo_wire::metadata::{read, write};
-use turbo_wire::{Metadata, keys, rows};
+use turbo_wire::{Metadata, keys, rows, settings};
 
 /// Keyword of the text that AUTOMATIC1111's web UI writes and many programs read.
 const PARAMETERS: &str = "parameters";
@@ -27,10 +27,14 @@ impl Rows {
         let mut metadata = frame.clone();
         for key in [keys::MODEL, keys::VAE, keys::IMAGE, keys::MASK] {
             if let Some(value) = metadata.get_mut(key) {
-                let path = Path::new(&*value);
-                if let (true, Some(name)) = (path.is_absolute(), path.file_name()) {
-                    *value = name.to_string_lossy().into_owned();
-                }
+                *value = without_folder(value);
+            }
+        }
+        for key in [keys::LORA, keys::EMBEDDING] {
+            if let Some(value) = metadata.get_mut(key) {
+                let names = settings::list(value);
+                let names = settings::list_of(names.iter().map(|name| without_folder(name)));
+                *value = names.unwrap_or_default();
             }
         }
         Self {
@@ -74,6 +78,14 @@ impl Rows {
             text.push((ALL, json));
         }
         text
+    }
+}
+
+/// Of an absolute path the last part.
+fn without_folder(value: &str) -> String {
+    match Path::new(value).file_name() {
+        Some(name) if Path::new(value).is_absolute() => name.to_string_lossy().into_owned(),
+        _ => value.to_owned(),
     }
 }
 
@@ -306,6 +318,17 @@ mod tests {
         let all = Rows::new(&all).text(0, 8, 16);
         assert_eq!(all[0].1, "Seed: 1, Size: 8x16, Model: mini, RNG: CPU");
         assert_eq!(all[1].1, r#"{"model":"mini","seed":"1"}"#);
+        let listed = metadata(&[
+            ("embedding", r#"["/home/me/knit.safetensors=<knit>"]"#),
+            (
+                "lora",
+                r#"["/home/me/ink.safetensors=0.5","owner/name@0:x.safetensors=1"]"#,
+            ),
+        ]);
+        assert_eq!(
+            Rows::new(&listed).text(0, 8, 16)[0].1,
+            r#"{"embedding":"[\"knit.safetensors=<knit>\"]","lora":"[\"ink.safetensors=0.5\",\"owner/name@0:x.safetensors=1\"]"}"#
+        );
     }
 
     #[test]
