@@ -1,5 +1,6 @@
 //! The operand of 3x3 convolutions.
 
+use super::planes::Planes;
 use super::window::Window;
 use crate::arch::{Compute, LANES, PANEL};
 use crate::context::Context;
@@ -94,8 +95,8 @@ impl Neighbours {
 }
 
 impl Padded {
-    /// Builds the operand of a convolution over `size` step by step. `fill(channel, out)` writes one channel of the map,
-    /// row after row without gaps.
+    /// Builds the operand of a convolution over `size` step by step. The map is `finished`, or `fill(channel, out)` writes
+    /// one channel of it, row after row without gaps.
     ///
     /// # Panics
     /// If the window is not 3x3, of stride 1 with a rim of one, or of stride 2 with a rim of at most one.
@@ -105,6 +106,7 @@ impl Padded {
         size: [usize; 2],
         window: Window,
         compute: Compute,
+        finished: Option<&Planes>,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
         let narrow = window.padding.iter().all(|rim| *rim <= 1);
@@ -119,23 +121,25 @@ impl Padded {
             .enumerate()
             .for_each(|(s, plane)| {
                 with_scratch(|[rows, lines, ..]| {
-                    let (low, high) = rows.f32(2 * pixels).split_at_mut(pixels);
-                    match compute {
-                        Compute::F32 => fill(s, low),
-                        Compute::Bf16 => {
-                            fill(2 * s, low);
-                            if 2 * s + 1 < channels {
-                                fill(2 * s + 1, high);
-                            } else {
-                                high.fill(0.0);
-                            }
+                    let mut rooms = rows.f32(2 * pixels).chunks_exact_mut(pixels);
+                    let mut channel = |c: usize| -> &[f32] {
+                        let room = rooms.next().expect("a room for each channel of a step");
+                        match finished {
+                            _ if c >= channels => room.fill(0.0),
+                            Some(planes) => return planes.row(c),
+                            None => fill(c, room),
                         }
+                        room
+                    };
+                    let maps = match compute {
+                        // A step of one number: the other map is not read.
+                        Compute::F32 => [channel(s); 2],
+                        Compute::Bf16 => [channel(2 * s), channel(2 * s + 1)],
                         Compute::Int8 => panic!("3x3 convolutions have no products of int8"),
-                    }
+                    };
                     if window.stride == 2 {
                         let [top, _, left, _] = window.padding;
-                        let maps = [&*low, &*high];
-                        let lines = lines.f32(2 * neighbours.row);
+                        let lines = lines.f32(4 * neighbours.row);
                         quarter(
                             isa,
                             maps,
@@ -147,6 +151,7 @@ impl Padded {
                             compute,
                         );
                     } else {
+                        let [low, high] = maps;
                         lay_out(isa, low, high, plane, neighbours, compute);
                     }
                 });
@@ -211,30 +216,52 @@ fn quarter(
     isa, maps: [&[f32]; 2], size: [usize; 2], rim: [usize; 2], lines: &mut [f32], plane: &mut [u32],
     neighbours: Neighbours, compute: Compute,
 ) {
-    let ([height, width], [top, left], row) = (size, rim, neighbours.row);
-    let (low, high) = lines.split_at_mut(row);
-    for (m, map) in plane.chunks_mut(neighbours.map).take(4).enumerate() {
-        let (a, b) = (m / 2, m % 2);
-        for (y, out) in map.chunks_exact_mut(row).enumerate() {
-            let y = (2 * y + a).wrapping_sub(top);
-            if y >= height {
-                out.fill(0);
-                continue;
-            }
-            for (map, line) in maps.iter().zip([&mut *low, &mut *high]) {
-                let from = &map[y * width..][..width];
-                // The first column inside, and the first pixel there.
-                let skip = usize::from(left > b);
-                let from = &from[2 * skip + b - left..];
-                let inside = from.len().div_ceil(2).min(row - skip);
-                line[..skip].fill(0.0);
-                line[skip + inside..].fill(0.0);
-                for (o, v) in line[skip..][..inside].iter_mut().zip(from.iter().step_by(2)) {
-                    *o = *v;
+    let ([height, width], [top, left], Neighbours { row, map: quarter, .. }) = (size, rim, neighbours);
+    // Of each of `maps` the lines of b = 0 and 1; what no pixel falls on stays zero.
+    lines.fill(0.0);
+    let (low, high) = lines.split_at_mut(2 * row);
+    for a in 0..2 {
+        // A window has two even rows, and an odd one.
+        for y in 0..=neighbours.height - a {
+            let from = (2 * y + a).wrapping_sub(top);
+            if from < height {
+                let lines = [&mut *low, &mut *high];
+                for (map, lines) in maps.iter().zip(lines).take(compute.per_step()) {
+                    split(&map[from * width..][..width], left, lines);
                 }
             }
-            StepWriter::<LEVEL>(compute).across([low, high, &[], &[]], out);
+            for b in 0..2 {
+                let out = &mut plane[(2 * a + b) * quarter + y * row..][..row];
+                if from < height {
+                    let [low, high] = [&low[b * row..][..row], &high[b * row..][..row]];
+                    StepWriter::<LEVEL>(compute).across([low, high, &[], &[]], out);
+                } else {
+                    out.fill(0);
+                }
+            }
         }
     }
 }
+}
+
+/// Parts the columns of a row: into the first half of `lines` those at even places behind `left` zeros, into the second
+/// those at odd ones.
+#[inline(always)]
+fn split(row: &[f32], left: usize, lines: &mut [f32]) {
+    let half = lines.len() / 2;
+    let (first, second) = lines.split_at_mut(half);
+    let (even, odd) = match left {
+        0 => (first, second),
+        // The first pixel is at place 1.
+        _ => (second, &mut first[1..]),
+    };
+    for ((even, odd), pair) in even.iter_mut().zip(odd).zip(row.chunks_exact(2)) {
+        *even = pair[0];
+        *odd = pair[1];
+    }
+    if let [last] = row.chunks_exact(2).remainder()
+        && let Some(even) = even.get_mut(row.len() / 2)
+    {
+        *even = *last;
+    }
 }

@@ -72,9 +72,9 @@ impl Source<'_> {
     /// The map as the operand of a 3x3 convolution by plain products.
     pub(crate) fn padded(&self, ctx: &Context, window: Window, compute: Compute) -> Padded {
         let channels = self.planes.channels;
-        Padded::build(ctx, channels, self.size, window, compute, |c, out| {
-            self.channel(ctx.isa, c, out);
-        })
+        let finished = self.is_finished().then_some(self.planes);
+        let fill = |c: usize, out: &mut [f32]| self.channel(ctx.isa, c, out);
+        Padded::build(ctx, channels, self.size, window, compute, finished, fill)
     }
 
     fn channel(&self, isa: Isa, c: usize, out: &mut [f32]) {

@@ -243,10 +243,13 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
         })
     }
 
-    /// Latents `[latent_channels, height / 8, width / 8]` in the autoencoder's own scale, for an image of 0 to 1.
+    /// Latents `[latent_channels, height / 8, width / 8]` in the autoencoder's own scale, for an image of -1 to 1.
     fn encode_tile(&self, image: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
         let b = &self.backend;
-        let x = b.map(image, self.config.in_channels, height, width)?;
+        // From 0 to 1, and gone again before the layers take memory.
+        let image: Vec<f32> = image.iter().map(|x| (x + 1.) / 2.).collect();
+        let x = b.map(&image, self.config.in_channels, height, width)?;
+        drop(image);
         b.to_host(&forward(b, &self.layers, x)?)
     }
 }
@@ -259,13 +262,12 @@ impl<B: Backend> VaeEncoder for AutoencoderTinyEncoder<B> {
     fn encode(&self, image: &[f32], height: usize, width: usize, tile: bool) -> Result<Encoded> {
         let c = &self.config;
         expect_image(image, c.in_channels, height, width, c.scale_factor())?;
-        let image: Vec<f32> = image.iter().map(|x| (x + 1.) / 2.).collect();
         let mut latents = self.backend.run(|| {
             if !tile {
-                return self.encode_tile(&image, height, width);
+                return self.encode_tile(image, height, width);
             }
             let map = Map {
-                values: &image,
+                values: image,
                 channels: c.in_channels,
                 height,
                 width,
