@@ -70,9 +70,9 @@ impl Planes {
 
     /// As `[channels, positions]`.
     pub fn to_channels(&self) -> Vec<f32> {
-        (0..self.channels)
-            .flat_map(|c| self.row(c).iter().copied())
-            .collect()
+        let mut out = Vec::with_capacity(self.channels * self.positions);
+        (0..self.channels).for_each(|c| out.extend_from_slice(self.row(c)));
+        out
     }
 
     /// As `[positions, channels]`.

@@ -10,9 +10,12 @@ use crate::backend::loader::Loader;
 use crate::backend::{Activation, After, Backend, Input, Window};
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// Kernel size of every convolution.
 const K: usize = 3;
+/// Rows of a picture that are encoded at a time at its full size.
+const BAND: usize = 256;
 /// Pixels of a tile's side: diffusers' `tile_sample_min_size`, which no configuration changes.
 const TILE: usize = 512;
 
@@ -58,6 +61,14 @@ impl<B: Backend> Layer<B> {
             factor: 1,
             conv,
             activation: Activation::Identity,
+        }
+    }
+
+    /// How many convolutions it has, one after the other.
+    fn convolutions(&self) -> usize {
+        match self {
+            Self::Conv { .. } => 1,
+            Self::Block(block) => block.conv.len(),
         }
     }
 
@@ -187,6 +198,8 @@ pub(crate) struct AutoencoderTinyEncoder<B: Backend> {
     backend: B,
     config: AutoencoderTinyConfig,
     layers: Vec<Layer<B>>,
+    /// How many of the layers see the picture at its full size: up to the one that halves it, none where none does.
+    large: usize,
 }
 
 impl<B: Backend> AutoencoderTinyEncoder<B> {
@@ -238,6 +251,10 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
         layers.push(Layer::conv(conv));
         Ok(Self {
             backend: loader.backend.clone(),
+            large: match config.num_encoder_blocks[..] {
+                [first, _, ..] => 1 + first + 1,
+                _ => 0,
+            },
             config,
             layers,
         })
@@ -246,11 +263,61 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
     /// Latents `[latent_channels, height / 8, width / 8]` in the autoencoder's own scale, for an image of -1 to 1.
     fn encode_tile(&self, image: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
         let b = &self.backend;
-        // From 0 to 1, and gone again before the layers take memory.
-        let image: Vec<f32> = image.iter().map(|x| (x + 1.) / 2.).collect();
-        let x = b.map(&image, self.config.in_channels, height, width)?;
-        drop(image);
-        b.to_host(&forward(b, &self.layers, x)?)
+        let (large, small) = self.layers.split_at(self.large);
+        let x = if height <= BAND || large.is_empty() {
+            forward(b, large, self.rows(image, height, width, 0..height)?)?
+        } else {
+            self.in_bands(large, image, height, width)?
+        };
+        b.to_host(&forward(b, small, x)?)
+    }
+
+    /// Rows of an image as a map, brought from -1 to 1 to 0 to 1.
+    fn rows(
+        &self,
+        image: &[f32],
+        height: usize,
+        width: usize,
+        rows: Range<usize>,
+    ) -> Result<B::Tensor> {
+        let planes = image.chunks_exact(height * width);
+        let rows_of = |plane: &[f32]| plane[rows.start * width..rows.end * width].to_vec();
+        let mut values: Vec<f32> = planes.flat_map(rows_of).collect();
+        for x in &mut values {
+            *x = (*x + 1.) / 2.;
+        }
+        self.backend
+            .map(&values, self.config.in_channels, rows.len(), width)
+    }
+
+    /// What the layers at the picture's full size make of it, a band at a time: the same numbers as at once, from a
+    /// fraction of the memory. A band has as many rows more, above and below, as its edges spoil.
+    fn in_bands(
+        &self,
+        large: &[Layer<B>],
+        image: &[f32],
+        height: usize,
+        width: usize,
+    ) -> Result<B::Tensor> {
+        let b = &self.backend;
+        let channels = self.config.encoder_block_out_channels[0];
+        // Each convolution spoils a row; in fours, so that a band is cut into blocks of pixels as the whole would be.
+        let convolutions: usize = large.iter().map(Layer::convolutions).sum();
+        let spoiled = convolutions.next_multiple_of(4);
+        let mut half = vec![0.; channels * height / 2 * width / 2];
+        for top in (0..height).step_by(BAND) {
+            let bottom = (top + BAND).min(height);
+            let rows = top.saturating_sub(spoiled)..(bottom + spoiled).min(height);
+            let band = self.rows(image, height, width, rows.clone())?;
+            let band = b.to_host(&forward(b, large, band)?)?;
+            let [whole, seen, kept, skipped] = [height, rows.len(), bottom - top, top - rows.start]
+                .map(|rows| rows / 2 * (width / 2));
+            for (half, band) in half.chunks_exact_mut(whole).zip(band.chunks_exact(seen)) {
+                let to = top / 2 * (width / 2);
+                half[to..][..kept].copy_from_slice(&band[skipped..][..kept]);
+            }
+        }
+        b.map(&half, channels, height / 2, width / 2)
     }
 }
 
