@@ -284,7 +284,7 @@ impl<B: Backend> AutoencoderTinyEncoder<B> {
         let rows_of = |plane: &[f32]| plane[rows.start * width..rows.end * width].to_vec();
         let mut values: Vec<f32> = planes.flat_map(rows_of).collect();
         for x in &mut values {
-            *x = (*x + 1.) / 2.;
+            *x = 0.5 * *x + 0.5;
         }
         self.backend
             .map(&values, self.config.in_channels, rows.len(), width)
