@@ -22,8 +22,8 @@ fn cases() -> Vec<Value> {
     cases
 }
 
-fn text(case: &Value) -> &str {
-    case["prompt"].as_str().expect("text")
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object[key].as_str().expect("text")
 }
 
 /// What a case's flags name: FILE=SCALE.
@@ -62,7 +62,9 @@ fn every_dialect_draws_what_diffusers_draws() {
     let Some(folder) = folder() else { return };
     let golden = golden("adapters/expected");
     for (at, case) in cases().iter().enumerate() {
-        let encode = encode("", &named(&folder, case)).arg("--").arg(text(case));
+        let encode = encode("", &named(&folder, case))
+            .arg("--")
+            .arg(text(case, "prompt"));
         let embeddings = pipe([encode.clone()]).run();
         let embeddings = frame(embeddings.ok(), Kind::TextEmbeddings);
         let expect = |found: &Frame, name: &str, limit: f64| {
@@ -83,12 +85,13 @@ fn every_dialect_draws_what_diffusers_draws() {
     }
 }
 
-/// The LoRA of the demo, which lies among the examples.
+/// The LoRA and the textual inversion of the demo, which lie among the examples.
 #[test]
-fn the_demos_own_draws_what_diffusers_draws() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/line-drawing.safetensors");
-    let golden = golden("demo_lora");
-    let cases = golden_cases("demo_lora");
+fn the_demos_own_draw_what_diffusers_draws() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let golden = golden("demo_adapters");
+    let cases = golden_cases("demo_adapters");
+    let file = |key: &str| folder.join(text(&cases, key)).display().to_string();
     for (at, case) in cases["cases"]
         .as_array()
         .expect("a list")
@@ -96,8 +99,10 @@ fn the_demos_own_draws_what_diffusers_draws() {
         .enumerate()
     {
         let encode = tool("encode-text", "--dtype f32 --model demo --lora")
-            .arg(format!("{}={}", file.display(), case["scale"]))
-            .arg(text(case));
+            .arg(format!("{}={}", file("lora"), case["scale"]))
+            .arg("--embedding")
+            .arg(file("inversion"))
+            .arg(text(case, "prompt"));
         let mut denoise = tool("denoise", "--dtype f32");
         for key in ["steps", "seed"] {
             denoise = denoise.arg(format!("--{key}")).arg(case[key].to_string());
@@ -105,7 +110,7 @@ fn the_demos_own_draws_what_diffusers_draws() {
         let found = latents([encode, denoise]).to_f32(names::LATENTS);
         let expected = &golden[&format!("{at}/latents")];
         let e = relative_error(&found.expect("f32"), &expected.f32());
-        println!("the demo's lora {at}: e = {e:.1e}");
+        println!("the demo's {at}: e = {e:.1e}");
         assert!(e <= LATENTS, "{at}: {e}");
     }
 }
@@ -117,10 +122,10 @@ fn records_name_their_own() {
     let cases = cases();
     let of = |at: usize| named(&folder, &cases[at]);
     let records = [
-        json!({"prompt": text(&cases[0]), "seed": 1, "lora": of(3)}),
-        json!({"prompt": text(&cases[0]), "seed": 1, "lora": []}),
-        json!({"prompt": text(&cases[0]), "seed": 1, "lora": of(0)[0]}),
-        json!({"prompt": text(&cases[0]), "seed": 1}),
+        json!({"prompt": text(&cases[0], "prompt"), "seed": 1, "lora": of(3)}),
+        json!({"prompt": text(&cases[0], "prompt"), "seed": 1, "lora": []}),
+        json!({"prompt": text(&cases[0], "prompt"), "seed": 1, "lora": of(0)[0]}),
+        json!({"prompt": text(&cases[0], "prompt"), "seed": 1}),
     ];
     let lines = records.map(|record| record.to_string()).join("\n");
     let draw = tool("denoise", "--dtype f32 --width 64 --height 64");
@@ -128,7 +133,7 @@ fn records_name_their_own() {
     let found = pipe(stages).input(lines).run();
     let found = frames(found.ok());
     let alone = [of(3), vec![], of(0), of(6)].map(|loras| {
-        let encode = encode("", &loras).arg("--").arg(text(&cases[0]));
+        let encode = encode("", &loras).arg("--").arg(text(&cases[0], "prompt"));
         latents([encode, draw.clone().words("--seed 1")])
     });
     assert_eq!(found.len(), alone.len());
@@ -147,8 +152,11 @@ fn denoise_takes_its_own() {
     let Some(folder) = folder() else { return };
     let case = &cases()[0];
     let loras = named(&folder, case);
-    let named = latents([encode("", &loras).arg("--").arg(text(case)), denoise(case)]);
-    let plain = encode("", &[]).arg("--").arg(text(case));
+    let named = latents([
+        encode("", &loras).arg("--").arg(text(case, "prompt")),
+        denoise(case),
+    ]);
+    let plain = encode("", &[]).arg("--").arg(text(case, "prompt"));
     let own = latents([plain.clone(), denoise(case).arg("--lora").arg(&loras[0])]);
     // This file leaves the text encoders alone.
     assert!(own.bytes(names::LATENTS) == named.bytes(names::LATENTS));
