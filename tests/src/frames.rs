@@ -1,24 +1,9 @@
 //! Frames to feed, and frames that came out.
 
 use serde_json::Value;
+use turbo_testkit::process::{bytes, metadata, read};
 use turbo_testkit::{Tensor, golden};
-use turbo_wire::{
-    Frame, FrameReader, FrameWriter, Header, Kind, Limits, Metadata, f32_bytes, names,
-};
-
-/// The frames of a stream.
-///
-/// # Panics
-/// If it is none.
-#[track_caller]
-pub fn frames(stream: &[u8]) -> Vec<Frame> {
-    let mut reader = FrameReader::new(stream, Limits::default());
-    let mut frames = Vec::new();
-    while let Some(frame) = reader.next_frame().unwrap_or_else(|e| panic!("{e}")) {
-        frames.push(frame);
-    }
-    frames
-}
+use turbo_wire::{Frame, Header, Kind, f32_bytes, names};
 
 /// The only frame of a stream, of this kind.
 ///
@@ -26,29 +11,10 @@ pub fn frames(stream: &[u8]) -> Vec<Frame> {
 /// If there are more or less, or it is of another kind.
 #[track_caller]
 pub fn frame(stream: &[u8], kind: Kind) -> Frame {
-    let mut frames = frames(stream);
+    let mut frames = read(stream);
     assert_eq!(frames.len(), 1, "frames");
     assert_eq!(frames[0].header.kind(), kind);
     frames.remove(0)
-}
-
-/// The bytes of a frame.
-///
-/// # Panics
-/// If the frame's parts do not fit.
-pub fn bytes(header: Header, tensors: &[(&str, &[u8])]) -> Vec<u8> {
-    let frame = Frame::new(header, tensors).expect("parts that fit");
-    let mut writer = FrameWriter::new(Vec::new());
-    writer.write_frame(&frame).expect("a vector takes it");
-    writer.into_inner()
-}
-
-/// Metadata of these pairs.
-pub fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
 }
 
 /// A frame of the tiny checkpoint's expected embeddings, a row for each of these `text` cases. The tests that take

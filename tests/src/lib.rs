@@ -1,4 +1,5 @@
-//! Support for the whole-pipe tests: the tools as processes, joined by pipes, and a look at what comes out.
+//! Support for the whole-pipe tests: where the tools are, hosts that are containers, a program that breaks pipes, and a
+//! look at what comes out. Processes are started by `turbo_testkit::process`.
 //!
 //! Helpers of tests panic, with a message, where anything else would return an error.
 #![forbid(unsafe_code)]
@@ -6,11 +7,9 @@
 #[cfg(target_os = "linux")]
 mod breaking;
 mod checkpoint;
-mod ended;
 mod frames;
 #[cfg(target_os = "linux")]
 mod hosts;
-mod pipe;
 mod png;
 mod python;
 #[cfg(target_os = "linux")]
@@ -20,13 +19,14 @@ mod tools;
 #[cfg(target_os = "linux")]
 pub use breaking::Breaker;
 pub use checkpoint::Altered;
-pub use ended::{Ended, StageEnd};
-pub use frames::{bytes, embeddings, frame, frames, metadata, progress};
+pub use frames::{embeddings, frame, progress};
 #[cfg(target_os = "linux")]
 pub use hosts::{Hosts, installed, missing, script};
-pub use pipe::{Pipe, Running, Stage, pipe, reading_tool, tool};
 pub use png::{Picture, pictures, share_off_by_more_than_one};
 pub use python::{protocol_block, python};
 #[cfg(target_os = "linux")]
 pub use slurm::Slurm;
-pub use tools::{BESIDE, TOOLS, tool_path};
+pub use tools::{BESIDE, TOOLS, reading_tool, tool, tool_path};
+pub use turbo_testkit::process::{
+    Ended, Pipe, Running, Stage, StageEnd, bytes, metadata, pipe, read as frames,
+};

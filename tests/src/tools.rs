@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use turbo_testkit::process::Stage;
 
 /// The tools of a pipe, which are packages and binaries of these names.
 pub const TOOLS: [&str; 6] = [
@@ -18,8 +19,30 @@ pub const TOOLS: [&str; 6] = [
 /// The tools that stand beside the pipe.
 pub const BESIDE: [&str; 2] = ["fetch-model", "quantize-model"];
 
-/// The binary of a tool of [`TOOLS`] or [`BESIDE`], of the same profile as the running test. All are built first if one is missing or older
-/// than its sources: cargo builds other packages' binaries only for their own tests.
+/// A tool of this workspace with the words of `arguments`, which are separated by blanks.
+///
+/// # Panics
+/// If the tool is missing and cannot be built.
+pub fn tool(name: &str, arguments: &str) -> Stage {
+    Stage::program(name, tool_path(name)).words(arguments)
+}
+
+/// A tool of this workspace that reads stdin, without further arguments.
+///
+/// # Panics
+/// As [`tool`].
+pub fn reading_tool(name: &str) -> Stage {
+    // It reads nothing that is not named.
+    let named = if name == "encode-image" {
+        "--join -"
+    } else {
+        ""
+    };
+    tool(name, named)
+}
+
+/// The binary of a tool of [`TOOLS`] or [`BESIDE`], of the same profile as the running test. All are built first if one
+/// is missing or older than its sources: cargo builds other packages' binaries only for their own tests.
 ///
 /// # Panics
 /// If it cannot be built.

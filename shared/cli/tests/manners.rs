@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
+use turbo_testkit::manners::{self, Worker};
+use turbo_testkit::process::{self, Stage, feed, names_in, pipe, stderr};
 
 fn copy() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
@@ -21,41 +23,17 @@ fn copy() -> PathBuf {
     path
 }
 
+fn tool(args: &[&str]) -> Stage {
+    Stage::program("copy", copy()).args(args)
+}
+
 fn run(args: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(copy())
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A tool that stops early closes its stdin: that is its right.
-    let _ = child.stdin.take().unwrap().write_all(stdin);
-    child.wait_with_output().unwrap()
+    feed(tool(args), stdin)
 }
 
 /// Runs it by a shell line in which `"$0"` is the tool and `"$1"` is `folder`.
 fn shell(line: &str, folder: &Path) -> Output {
-    Command::new("sh")
-        .args(["-c", line])
-        .arg(copy())
-        .arg(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
+    feed(tool(&[]).in_shell(line).arg(folder), b"")
 }
 
 #[test]
@@ -208,19 +186,7 @@ fn verbose_tells_of_frames_and_quiet_does_not() {
 
 #[test]
 fn a_gone_reader_ends_the_tool_silently_with_141() {
-    let mut child = Command::new(copy())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    child.stdin.take().unwrap().write_all(b"abc").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (output.status.code(), stderr(&output).as_str()),
-        (Some(141), "")
-    );
+    manners::gone_reader(&Worker::new(tool(&[]), "abc"));
 
     // Help is data too, and --on-error skip does not swallow it.
     for line in [
@@ -312,7 +278,9 @@ fn a_closed_stdout_is_an_error() {
 #[cfg(unix)]
 #[test]
 fn non_blocking_pipes_are_waited_for() {
-    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
+    let Some(python) = process::python("os") else {
+        return;
+    };
     let script = r#"
 import os, subprocess, sys, time
 for ends in (0, 1):
@@ -339,14 +307,7 @@ for ends in (0, 1):
     assert os.read(e, 1000).startswith(b"copy: frame 0: ")
 print("well")
 "#;
-    let output = Command::new(&python)
-        .args(["-c", script])
-        .arg(copy())
-        .output();
-    let Ok(output) = output else {
-        eprintln!("skipped: no {python}");
-        return;
-    };
+    let output = feed(python.args(["-c", script]).arg(copy()), b"");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "well\n",
@@ -379,7 +340,7 @@ fn memory_that_ends_is_an_error() {
             )),
             "{text}"
         );
-        assert_eq!(names(folder.path()), Vec::<String>::new());
+        assert_eq!(names_in(folder.path()), Vec::<String>::new());
     }
 }
 
@@ -444,7 +405,7 @@ fn a_file_is_replaced_only_by_a_run_that_succeeds() {
     let output = run(&["-o", name, name], b"");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(fs::read(&path).unwrap(), b"old");
-    assert_eq!(names(folder.path()), ["a"]);
+    assert_eq!(names_in(folder.path()), ["a"]);
 }
 
 #[test]
@@ -481,15 +442,10 @@ fn is_ignored(signal: i32) -> bool {
 /// Starts writing a file in `folder`, and sends a signal when the temporary file is there.
 fn signalled(folder: &Path, signal: &str) -> (std::process::ExitStatus, String) {
     let path = folder.join("a");
-    let mut child = Command::new(copy())
-        .args(["-o", path.to_str().unwrap(), "--wait", "60000"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"abc").unwrap();
+    let stage = tool(&["-o", path.to_str().unwrap(), "--wait", "60000"]);
+    let running = pipe([stage]).input("abc").start();
     let start = Instant::now();
-    while names(folder).is_empty() {
+    while names_in(folder).is_empty() {
         assert!(
             start.elapsed() < Duration::from_secs(20),
             "no temporary file"
@@ -497,20 +453,12 @@ fn signalled(folder: &Path, signal: &str) -> (std::process::ExitStatus, String) 
         std::thread::sleep(Duration::from_millis(10));
     }
     assert!(!path.exists());
-    let kill = Command::new("kill")
-        .args([signal, &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    let status = child.wait().unwrap();
-    let mut text = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    (status, text)
+    let id = running.id(0).to_string();
+    pipe([Stage::program("kill", "kill").args([signal, &id])])
+        .run()
+        .ok();
+    let end = running.wait().stages.remove(0);
+    (end.status, end.stderr)
 }
 
 #[test]
@@ -522,7 +470,7 @@ fn an_interruption_is_130_and_leaves_no_temporary_file() {
     let folder = tempfile::tempdir().unwrap();
     let (status, text) = signalled(folder.path(), "-INT");
     assert_eq!((status.code(), text.as_str()), (Some(130), ""));
-    assert_eq!(names(folder.path()), Vec::<String>::new());
+    assert_eq!(names_in(folder.path()), Vec::<String>::new());
 }
 
 #[cfg(unix)]
@@ -547,7 +495,7 @@ fn signals_end_a_tool_as_any_program_and_leave_no_temporary_file() {
             (Some(number), ""),
             "{name}"
         );
-        assert_eq!(names(folder.path()), Vec::<String>::new(), "{name}");
+        assert_eq!(names_in(folder.path()), Vec::<String>::new(), "{name}");
     }
 }
 
@@ -561,7 +509,7 @@ fn an_ignored_signal_stays_ignored() {
     fs::write(folder.path().join("b"), "abc").unwrap();
     let output = shell(line, folder.path());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(names(folder.path()), ["a", "b"]);
+    assert_eq!(names_in(folder.path()), ["a", "b"]);
 }
 
 /// A file that grows beyond `ulimit -f` is an error that leaves nothing behind.
@@ -577,7 +525,7 @@ fn a_file_that_is_too_large_is_an_error() {
         "{}",
         stderr(&output)
     );
-    assert_eq!(names(folder.path()), Vec::<String>::new());
+    assert_eq!(names_in(folder.path()), Vec::<String>::new());
 }
 
 /// Where nothing could be removed, the next file written there sees to it; one that is being written stays.
@@ -585,59 +533,42 @@ fn a_file_that_is_too_large_is_an_error() {
 #[test]
 fn what_a_killed_tool_leaves_is_removed_by_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
-    #[allow(clippy::zombie_processes, reason = "waited for below")]
     let start = || {
-        let before = names(folder.path());
-        let mut child = Command::new(copy())
-            .args(["-o", folder.path().join("b").to_str().unwrap()])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
+        let before = names_in(folder.path());
+        let stage = tool(&["-o", folder.path().join("b").to_str().unwrap()]);
+        let running = pipe([stage]).held().start();
         let start = Instant::now();
         loop {
-            let new = names(folder.path());
+            let new = names_in(folder.path());
             if let Some(name) = new.into_iter().find(|name| !before.contains(name)) {
-                return (child, stdin, name);
+                return (running, name);
             }
             assert!(start.elapsed() < Duration::from_secs(20), "no file");
             std::thread::sleep(Duration::from_millis(10));
         }
     };
-    let (mut living, mut stdin, in_use) = start();
+    let (mut living, in_use) = start();
     // Its input stays open, or it would end by itself.
-    let (mut killed, _input, _) = start();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert_eq!(names(folder.path()).len(), 2);
+    let (killed, _) = start();
+    killed.kill(0);
+    killed.wait();
+    assert_eq!(names_in(folder.path()).len(), 2);
     let path = folder.path().join("c");
     let output = run(&["-o", path.to_str().unwrap()], b"abc");
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(names(folder.path()), [in_use, "c".to_owned()]);
-    stdin.write_all(b"def").unwrap();
-    drop(stdin);
-    assert!(living.wait().unwrap().success());
-    assert_eq!(names(folder.path()), ["b", "c"]);
+    assert_eq!(names_in(folder.path()), [in_use, "c".to_owned()]);
+    living.stdin.take().unwrap().write_all(b"def").unwrap();
+    living.wait().ok();
+    assert_eq!(names_in(folder.path()), ["b", "c"]);
     assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"def");
 }
 
-/// Runs a shell line under a terminal of its own; none where `script` is not there.
+/// Runs a shell line under a terminal of its own; none where there is no `script`.
 fn on_terminal(line: &str) -> Option<(Option<i32>, String)> {
     let line = line.replace("TOOL", copy().to_str().unwrap());
-    let output = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .stdin(Stdio::null())
-        .output();
-    match output {
-        Ok(output) => Some((
-            output.status.code(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        )),
-        Err(error) => {
-            eprintln!("skipped: script (util-linux): {error}");
-            None
-        }
-    }
+    let output = feed(process::on_terminal(&line)?, b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some((output.status.code(), text))
 }
 
 #[test]

@@ -5,33 +5,18 @@
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use std::process::Command;
 use tempfile::TempDir;
 use turbo_picture::{Alpha, Error, Fit, Limits, Pictures, Rgb, blend};
+use turbo_testkit::process::{pipe, python};
 
 /// What `pillow.py` writes in one of its modes; none, with a reason printed, where no Python has Pillow and numpy.
 fn made(mode: &str) -> Option<TempDir> {
-    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import PIL, numpy"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} has no Pillow and numpy (set PYTHON to one that has)");
-        return None;
-    }
+    let python = python("PIL, numpy")?;
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pillow.py");
-    let output = Command::new(&python)
-        .arg(script)
-        .arg(mode)
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    pipe([python.arg(script).arg(mode).folder(folder.path())])
+        .run()
+        .ok();
     Some(folder)
 }
 

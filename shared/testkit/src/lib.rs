@@ -6,6 +6,7 @@
 //!   [`fewer_blocks`]: a UNet with fewer blocks than SDXL's.
 //! - [`full_checkpoint`]: the same in the published shapes, for benchmarks.
 //! - [`golden`]: what diffusers computes from that checkpoint.
+//! - [`process`]: tools as processes, joined by pipes; [`manners`]: what every tool owes a shell.
 //! - [`ProgressSchema`]: what `--progress json` may say.
 //! - [`shared_dir`]: weights and vocabularies that are not in this repository, where they are at hand.
 //!
@@ -15,6 +16,7 @@
 mod checkpoint;
 mod golden;
 mod letters;
+pub mod manners;
 mod numbers;
 mod paths;
 pub mod process;

@@ -1,57 +1,73 @@
 //! Ends of pipes, exit statuses, `--on-error`, flags.
 
-use pipeline_tests::{
-    Stage, TOOLS, bytes, embeddings, frames, metadata, pipe, reading_tool, tool, tool_path,
-};
+use pipeline_tests::{TOOLS, bytes, embeddings, frames, metadata, pipe, reading_tool, tool};
 use std::path::Path;
+use turbo_testkit::manners::{self, Worker};
 use turbo_testkit::{shared_dir, tiny};
 use turbo_wire::{Header, f32_bytes, names};
 
 /// The tools that read stdin, each with a model where it takes one, and an item that it reads.
-fn readers(model: &Path) -> Vec<(Stage, Vec<u8>)> {
+fn readers(model: &Path) -> Vec<Worker> {
     let latents = Header::latents(1, 8, 8, metadata(&[])).expect("a header");
     let latents = bytes(latents, &[(names::LATENTS, &f32_bytes(&[0.5; 256]))]);
     let image = Header::image(1, 8, 8, metadata(&[])).expect("a header");
     let image = bytes(image, &[(names::IMAGE, &[7; 192])]);
+    let encode_image = tool("encode-image", "--raw 16x8 -").model(model);
+    let denoise = tool("denoise", "--width 64 --height 64 --seed 1").model(model);
     vec![
-        (
-            tool("encode-image", "--raw 16x8 -").model(model),
-            vec![7; 16 * 8 * 3],
-        ),
-        (
-            tool("denoise", "--width 64 --height 64 --seed 1").model(model),
-            embeddings(&[0], &[]),
-        ),
-        (tool("decode-latents", "").model(model), latents),
-        (tool("to-png", ""), image.clone()),
-        (tool("peek", "--quiet"), image),
+        Worker::new(encode_image, [7; 16 * 8 * 3]),
+        Worker::new(denoise, embeddings(&[0], &[])),
+        Worker::new(tool("decode-latents", "").model(model), latents),
+        Worker::new(tool("to-png", ""), image.clone()),
+        Worker::new(tool("peek", "--quiet"), image).shows(),
     ]
 }
 
 /// All tools at work: the readers, and `encode-text` where there is a vocabulary.
-fn workers(model: &Path) -> Vec<(Stage, Vec<u8>)> {
+fn workers(model: &Path) -> Vec<Worker> {
     let mut all = readers(model);
     if shared_dir().is_some() {
-        all.push((
-            tool("encode-text", "").model(model),
-            b"a red fox\n".to_vec(),
-        ));
+        let stage = tool("encode-text", "").model(model);
+        all.push(Worker::new(stage, "a red fox\n").is_typed());
     }
     all
 }
 
 #[test]
 fn a_gone_reader_ends_a_tool_silently() {
-    for (stage, input) in workers(&tiny()) {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        drop(reader);
-        let ended = pipe([stage]).input(input).output(writer).run();
-        let end = &ended.stages[0];
-        assert_eq!(end.status.code(), Some(141), "{}: {}", end.name, end.stderr);
-        // peek's tables go to stderr; a complaint would have its name in front.
-        let is_table = end.name == "peek" && !end.stderr.contains("peek: ");
-        assert!(end.stderr.is_empty() || is_table, "{}", end.stderr);
+    workers(&tiny()).iter().for_each(manners::gone_reader);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_is_an_error() {
+    workers(&tiny()).iter().for_each(manners::full_device);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_is_no_place_for_data() {
+    workers(&tiny()).iter().for_each(manners::terminal);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_stdout_is_an_error() {
+    readers(&tiny()).iter().for_each(manners::closed_stdout);
+}
+
+#[test]
+fn no_input_is_the_normal_end_and_opens_no_model() {
+    for name in TOOLS {
+        let stage = reading_tool(name);
+        let takes_a_model = !["to-png", "peek"].contains(&name);
+        manners::no_input(&if takes_a_model {
+            stage.model(Path::new("/no/such/model"))
+        } else {
+            stage
+        });
     }
+    assert!(pipe(TOOLS.map(reading_tool)).run().ok().is_empty());
 }
 
 /// The same in the middle of a pipe, where the tools before are at work.
@@ -71,135 +87,6 @@ fn a_pipe_whose_end_goes_away_ends() {
     let ended = running.wait();
     for stage in &ended.stages {
         stage.expect(141, &[]);
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_device_is_an_error() {
-    for (stage, input) in workers(&tiny()) {
-        let full = std::fs::File::options()
-            .write(true)
-            .open("/dev/full")
-            .expect("Linux has it");
-        let ended = pipe([stage]).input(input).output(full).run();
-        let end = &ended.stages[0];
-        assert_eq!(end.status.code(), Some(1), "{}: {}", end.name, end.stderr);
-        assert!(
-            end.stderr.contains("No space left on device"),
-            "{}: {}",
-            end.name,
-            end.stderr
-        );
-    }
-}
-
-/// A terminal gets no frames, and nobody types them there.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_terminal_is_no_place_for_data() {
-    use std::process::{Command, Stdio};
-    let folder = tempfile::tempdir().expect("a folder");
-    let input_file = folder.path().join("in");
-    for (stage, input) in workers(&tiny()) {
-        std::fs::write(&input_file, input).expect("written");
-        let mut words = vec![tool_path(stage.name()).into_os_string()];
-        words.extend(stage.arguments().iter().cloned());
-        let line = words
-            .iter()
-            .map(|word| format!("'{}'", word.to_str().expect("UTF-8")))
-            .collect::<Vec<_>>()
-            .join(" ");
-        // What a terminal shows when the line runs there, and its exit status.
-        let on_terminal = |line: String| {
-            let output = Command::new("script")
-                .args(["-qec", &line, "/dev/null"])
-                .current_dir(folder.path())
-                .stdin(Stdio::null())
-                .output()
-                .ok()?;
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            Some((output.status.code(), text))
-        };
-        let Some((status, text)) = on_terminal(format!("{line} < in")) else {
-            eprintln!("skipped: no script (util-linux)");
-            return;
-        };
-        if stage.name() == "peek" {
-            assert_eq!(status, Some(0), "{text}");
-        } else {
-            assert_eq!(status, Some(1), "{text}");
-            assert!(
-                text.contains("stdout: expected a pipe or file"),
-                "{}: {text}",
-                stage.name()
-            );
-        }
-        assert!(!text.contains("data_offsets"), "{}: {text}", stage.name());
-        // Prompts are typed, and so may be lines for encode-text.
-        if stage.name() != "encode-text" {
-            let (status, text) = on_terminal(format!("{line} > out")).expect("as before");
-            assert_eq!(status, Some(1), "{text}");
-            assert!(
-                text.contains("stdin: expected ") && text.contains("found a terminal"),
-                "{}: {text}",
-                stage.name()
-            );
-        }
-    }
-}
-
-#[test]
-fn an_empty_stream_opens_no_model() {
-    for name in TOOLS {
-        let stage = reading_tool(name);
-        let stage = if ["to-png", "peek"].contains(&name) {
-            stage
-        } else {
-            stage.model(Path::new("/no/such/model"))
-        };
-        let ended = pipe([stage.clone()]).run();
-        assert!(ended.expect(0, &[]).is_empty(), "{name}");
-        assert!(
-            pipe([stage]).input("").run().expect(0, &[]).is_empty(),
-            "{name}"
-        );
-    }
-    let whole = TOOLS.map(reading_tool);
-    assert!(pipe(whole).run().ok().is_empty());
-}
-
-#[cfg(unix)]
-#[test]
-fn a_closed_stdin_is_empty_and_a_closed_stdout_an_error() {
-    let shell = |name: &str, line: &str| {
-        Stage::program(name, "sh")
-            .arg("-c")
-            .arg(format!("exec \"$0\" {line}"))
-            .arg(tool_path(name))
-    };
-    for name in TOOLS {
-        let words = reading_tool(name);
-        let words = words
-            .arguments()
-            .iter()
-            .map(|word| word.to_str().expect("UTF-8"));
-        let line = [words.collect::<Vec<_>>().join(" "), "<&-".to_owned()].join(" ");
-        let ended = pipe([shell(name, &line)]).run();
-        assert!(ended.expect(0, &[]).is_empty(), "{name}");
-    }
-    for (stage, input) in readers(&tiny()) {
-        let name = stage.name().to_owned();
-        let line = stage
-            .arguments()
-            .iter()
-            .map(|a| format!("'{}'", a.to_str().expect("UTF-8")))
-            .collect::<Vec<_>>();
-        let ended = pipe([shell(&name, &format!("{} >&-", line.join(" ")))])
-            .input(input)
-            .run();
-        // What is written there would be lost.
-        ended.expect(1, &["stdout: expected it open, found it closed"]);
     }
 }
 

@@ -223,8 +223,7 @@ fn the_tiny_decoder_is_found_in_the_cache_or_is_the_checkpoints_own() {
         std::os::unix::fs::symlink(shared.join("data/taesdxl").join(half), snapshot.join(half))
             .unwrap();
     }
-    let mut command = tool(&["--vae", "tiny"]);
-    command.env("HF_HUB_CACHE", cache.path());
+    let command = tool(&["--vae", "tiny"]).env("HF_HUB_CACHE", cache.path());
     let output = feed(command, &input);
     assert_eq!(
         (output.status.code(), stderr(&output).as_str()),

@@ -5,9 +5,10 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use support::{assert_fails, feed, frame, frames, model, prompts, read, run, stderr, tool};
+use turbo_testkit::process::pipe;
 use turbo_testkit::tiny;
 use turbo_wire::{FrameReader, Kind, Limits};
 
@@ -15,9 +16,9 @@ use turbo_wire::{FrameReader, Kind, Limits};
 fn the_header_is_out_before_the_body_is_in() {
     let input = prompts(&[("seed", "1")], &[1]);
     let header_len = 8 + u64::from_le_bytes(input[..8].try_into().unwrap()) as usize;
-    let mut child = tool(&["-m", &model()]).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut reader = FrameReader::new(child.stdout.take().unwrap(), Limits::default());
+    let mut running = pipe([tool(&["-m", &model()])]).held().start();
+    let mut stdin = running.stdin.take().unwrap();
+    let mut reader = FrameReader::new(running.stdout.take().unwrap(), Limits::default());
     stdin.write_all(&input[..header_len]).unwrap();
     let header = reader.next_header().unwrap().unwrap();
     assert_eq!(header.get("model"), Some(&model()[..]));
@@ -28,7 +29,7 @@ fn the_header_is_out_before_the_body_is_in() {
         4 * 8 * 8
     );
     assert!(reader.next_header().unwrap().is_none());
-    assert!(child.wait().unwrap().success());
+    running.wait().ok();
 }
 
 #[test]
@@ -124,8 +125,7 @@ fn the_model_is_the_flags_or_the_streams_or_the_environments() {
         1,
         "/nonexistent/model: no such file or folder",
     );
-    let mut command = tool(&[]);
-    command.env("TURBO_MODEL", model());
+    let command = tool(&[]).env("TURBO_MODEL", model());
     assert_eq!(read(&feed(command, &prompts(&[], &[1])).stdout).len(), 1);
     let output = run(&[], &prompts(&[], &[1]));
     assert_fails(&output, 1, "type `fetch-model stabilityai/sdxl-turbo`");
@@ -250,24 +250,10 @@ fn progress_is_a_line_a_frame_with_a_time_a_step() {
 fn a_thousand_frames_take_no_more_memory_than_a_hundred() {
     let model = model();
     let args = ["-m", &model, "--progress", "json", "--threads", "1"];
-    let mut child = tool(&args).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
     let frame = prompts(&[("width", "32"), ("height", "32")], &[1]);
-    let writer =
-        std::thread::spawn(move || (0..1000).for_each(|_| stdin.write_all(&frame).unwrap()));
-    let mut stdout = child.stdout.take().unwrap();
-    let reader =
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()).unwrap());
-    let mut lines = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut lines)
-        .unwrap();
-    writer.join().unwrap();
-    reader.join().unwrap();
-    assert!(child.wait().unwrap().success());
+    let ended = pipe([tool(&args)]).repeated_input(frame, 1000).run();
+    ended.ok();
+    let lines = &ended.stages[0].stderr;
     let resident = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["max_rss_bytes"].as_u64()
     };

@@ -3,10 +3,10 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use support::repository::{COMMIT, ID, Repository, UNET};
-use support::{Hub, Tool, names, stderr};
+use support::{BINARY, Hub, Tool, names, stderr};
 use turbo_testkit::ProgressSchema;
+use turbo_testkit::process::{Stage, feed, python};
 
 #[test]
 fn the_cache_is_where_the_environment_says() {
@@ -124,36 +124,21 @@ fn with_mount(tool: &Tool, options: &str) -> Option<String> {
     std::fs::create_dir_all(&cache).unwrap();
     let script =
         "mount -t tmpfs -o \"$1\" none \"$2\" || exit 77; HF_HUB_CACHE=$2 exec \"$3\" owner/turbo";
-    let output = Command::new("unshare")
-        .args([
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            options,
-        ])
+    // A shell says what is missing where there is no `unshare`.
+    let line = "exec unshare --user --map-root-user --mount sh -c \"$0\" sh \"$@\"";
+    let stage = Stage::program("unshare", script)
+        .in_shell(line)
+        .arg(options)
         .arg(&cache)
-        .arg(env!("CARGO_BIN_EXE_fetch-model"))
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .envs(tool.vars.iter().cloned())
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        Ok(output)
-            if output.status.code() == Some(1) && stderr(&output).contains("fetch-model:") =>
-        {
-            output
-        }
-        other => {
-            println!("skipped: no file system can be mounted here: {other:?}");
-            return None;
-        }
-    };
-    Some(stderr(&output))
+        .arg(BINARY);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let output = feed(tool.alone(stage).env("PATH", path), b"");
+    let said = stderr(&output);
+    if output.status.code() != Some(1) || !said.contains("fetch-model:") {
+        println!("skipped: no file system can be mounted here: {said}");
+        return None;
+    }
+    Some(said)
 }
 
 #[cfg(target_os = "linux")]
@@ -188,14 +173,9 @@ fn a_read_only_cache_says_so() {
 /// `PYTHON`, else `python3`.
 #[test]
 fn python_finds_what_was_fetched() {
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import huggingface_hub"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        println!("skipped: {python} has no huggingface_hub");
+    let Some(python) = python("huggingface_hub") else {
         return;
-    }
+    };
     let hub = Hub::new(Repository::turbo());
     let tool = Tool::new(&hub);
     let snapshot = tool.fetch(&[ID]);
@@ -216,13 +196,11 @@ repo, = info.repos
 revision, = repo.revisions
 print(repo.repo_id, revision.commit_hash, sorted(revision.refs), len(revision.files), repo.size_on_disk)
 ";
-    let output = Command::new(&python)
-        .args(["-c", script])
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .envs(tool.vars.iter().cloned())
-        .output()
-        .unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let output = feed(
+        tool.alone(python).env("PATH", path).args(["-c", script]),
+        b"",
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     let size: u64 = names(&tool.blobs())
         .iter()

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::repository::{ID, Repository, UNET, VAE};
 use support::{Hub, Reply, Request, Tool, names, stderr};
+use turbo_testkit::process::pipe;
 
 /// Whether the request is for the content of `file` on the storage host.
 fn is_for(request: &Request, hash: &str) -> bool {
@@ -106,17 +107,17 @@ fn a_killed_run_is_resumed() {
         reply
     });
     let tool = Tool::new(&hub);
-    let mut child = tool.command(&[ID]).spawn().unwrap();
+    let running = pipe([tool.stage(&[ID])]).start();
     let partial = tool.blobs().join(format!("{unet}.incomplete"));
     let begin = Instant::now();
     while fs::metadata(&partial).map_or(0, |m| m.len()) < 2_000_000 {
         assert!(begin.elapsed() < Duration::from_secs(60), "nothing arrives");
         std::thread::sleep(Duration::from_millis(10));
     }
-    child.kill().unwrap(); // SIGKILL on Unix
-    let status = child.wait().unwrap();
+    running.kill(0); // SIGKILL on Unix
+    let ended = running.wait();
     assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
+        std::os::unix::process::ExitStatusExt::signal(&ended.stages[0].status),
         Some(9)
     );
     assert!(!is_whole(&hub, &tool, UNET));
@@ -356,12 +357,9 @@ fn two_at_once_download_once() {
         reply
     });
     let tool = Tool::new(&hub);
-    let children: Vec<_> = (0..3)
-        .map(|_| tool.command(&[ID]).spawn().unwrap())
-        .collect();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", stderr(&output));
+    let running: Vec<_> = (0..3).map(|_| pipe([tool.stage(&[ID])]).start()).collect();
+    for running in running {
+        running.wait().ok();
     }
     assert_eq!(hub.starts(UNET), [0]);
     assert!(is_whole(&hub, &tool, UNET));

@@ -7,10 +7,10 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::{TOOL, image, latents, many_types, objects, run, shell, stderr};
+use turbo_testkit::process::{feed, on_terminal, pipe, tool};
 use turbo_wire::{Dtype, Header, Kind, Metadata, TensorSpec};
 
 fn folder() -> tempfile::TempDir {
@@ -152,14 +152,9 @@ fn tensors_of_other_types_are_shown() {
 fn a_header_is_passed_on_before_its_body_comes() {
     let frame = image(3, 5, &[]);
     let body = 45;
-    let mut child = Command::new(TOOL)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
+    let mut running = pipe([tool(TOOL, &[])]).held().start();
+    let mut stdin = running.stdin.take().unwrap();
+    let mut stdout = running.stdout.take().unwrap();
     for _ in 0..2 {
         for part in [&frame[..frame.len() - body], &frame[frame.len() - body..]] {
             stdin.write_all(part).unwrap();
@@ -169,7 +164,7 @@ fn a_header_is_passed_on_before_its_body_comes() {
         }
     }
     drop(stdin);
-    assert!(child.wait().unwrap().success());
+    running.wait().ok();
 }
 
 #[test]
@@ -226,15 +221,8 @@ fn full_devices_and_itself_as_output() {
 fn a_terminal_gets_the_table_and_no_frames() {
     let folder = folder();
     fs::write(folder.path().join("a.st"), image(3, 5, &[("id", "fox")])).unwrap();
-    let on_terminal = |line: String| {
-        Command::new("script")
-            .args(["-qec", &line, "/dev/null"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .output()
-    };
-    let Ok(output) = on_terminal(format!("{TOOL} a.st")) else {
-        eprintln!("skipped: no script (util-linux)");
+    let shown = |line: String| Some(feed(on_terminal(&line)?.folder(folder.path()), b""));
+    let Some(output) = shown(format!("{TOOL} a.st")) else {
         return;
     };
     let text = String::from_utf8_lossy(&output.stdout);
@@ -242,7 +230,7 @@ fn a_terminal_gets_the_table_and_no_frames() {
     assert!(text.contains("a.st: frame 0: image"), "{text}");
     assert!(!text.contains("data_offsets"), "{text}");
 
-    let output = on_terminal(format!("{TOOL} > out.st")).unwrap();
+    let output = shown(format!("{TOOL} > out.st")).unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -250,7 +238,7 @@ fn a_terminal_gets_the_table_and_no_frames() {
         "{text}"
     );
     // With nothing passed on, the table is the result: its loss is a failure.
-    let output = on_terminal(format!("{TOOL} a.st 2> /dev/full")).unwrap();
+    let output = shown(format!("{TOOL} a.st 2> /dev/full")).unwrap();
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -296,7 +284,7 @@ fn many_tensors_and_keys_take_their_own_time_only() {
     let mut bodies = vec![("latents", &values[..])];
     bodies.extend(names.iter().map(|name| (&name[..], &[7][..])));
     let header = Header::new(Kind::Latents, specs, Metadata::new()).unwrap();
-    file("a.st", &support::bytes(&header, &bodies));
+    file("a.st", &support::bytes(header, &bodies));
     let limits = "--max-tensors 1000000 --max-header-bytes 1GiB";
     for args in ["", "--json", "--compare a.st"] {
         let line = format!(r#"ulimit -t 10; exec "$0" {limits} {args} a.st > b.st"#);
@@ -340,7 +328,7 @@ fn small_pictures_are_drawn_one_at_a_time() {
     let header = Header::image(3000, 1, 1, Metadata::new()).unwrap();
     fs::write(
         folder.path().join("a.st"),
-        support::bytes(&header, &[("image", &pixels)]),
+        support::bytes(header, &[("image", &pixels)]),
     )
     .unwrap();
     // Each takes 200 KB and more: 600 MB in all.

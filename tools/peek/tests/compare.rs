@@ -6,10 +6,11 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 use support::{image, latents, many_types, objects, run, shell, stderr};
+use turbo_testkit::process::{feed, python};
 use turbo_wire::Dtype;
 
 /// The lines of JSON, without that of the error.
@@ -65,20 +66,12 @@ print(json.dumps(expected))
 
 #[test]
 fn numbers_are_numpys() {
-    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import numpy, safetensors.numpy"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} lacks numpy or safetensors (set PYTHON to one that has them)");
+    let Some(python) = python("numpy, safetensors.numpy") else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(&python)
-        .args(["-c", SCRIPT])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
+    let script = python.args(["-c", SCRIPT]).folder(folder.path());
+    let output = feed(script, b"");
     assert!(output.status.success(), "{}", stderr(&output));
     let expected: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let output = run(folder.path(), &["--json", "--compare", "b", "a"], b"");

@@ -4,9 +4,8 @@
 
 mod support;
 
-use std::process::Command;
-
 use support::{objects, run};
+use turbo_testkit::process::{feed, python};
 
 /// Writes a stream of three frames, in f32, f16 and u8, and numpy's numbers for it, in float64.
 const SCRIPT: &str = r#"
@@ -39,20 +38,12 @@ print(json.dumps(expected))
 
 #[test]
 fn numbers_are_numpys() {
-    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import numpy, safetensors.numpy"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} lacks numpy or safetensors (set PYTHON to one that has them)");
+    let Some(python) = python("numpy, safetensors.numpy") else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(&python)
-        .args(["-c", SCRIPT])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
+    let script = python.args(["-c", SCRIPT]).folder(folder.path());
+    let output = feed(script, b"");
     assert!(output.status.success(), "{}", support::stderr(&output));
     let expected: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
 

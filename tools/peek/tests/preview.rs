@@ -5,28 +5,13 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use support::{TOOL, image, latents, metadata, objects, run, stderr};
-use turbo_testkit::process::names_in;
-use turbo_wire::{Frame, FrameWriter, Header, f32_bytes, names};
+use turbo_testkit::process::{bytes, feed, names_in, on_terminal, python, tool};
+use turbo_wire::{Header, f32_bytes, names};
 
 const DECODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/preview.py");
-
-/// Python with what the decoder needs; says so where there is none.
-fn python() -> Option<String> {
-    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import numpy, safetensors.numpy, PIL"])
-        .output();
-    if has.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    eprintln!(
-        "skipped: {python} lacks numpy, safetensors or pillow (set PYTHON to one that has them)"
-    );
-    None
-}
 
 /// Latents that are smooth, with values beyond what is shown at both ends.
 fn smooth(batch: usize, height: usize, width: usize) -> Vec<u8> {
@@ -36,10 +21,7 @@ fn smooth(batch: usize, height: usize, width: usize) -> Vec<u8> {
     };
     let values: Vec<f32> = (0..batch * 4 * height * width).map(value).collect();
     let header = Header::latents(batch, height, width, metadata(&[("id", "fox")])).unwrap();
-    let frame = Frame::new(header, &[(names::LATENTS, &f32_bytes(&values))]).unwrap();
-    let mut writer = FrameWriter::new(Vec::new());
-    writer.write_frame(&frame).unwrap();
-    writer.into_inner()
+    bytes(header, &[(names::LATENTS, &f32_bytes(&values))])
 }
 
 /// An image with ramps, and an area of one colour.
@@ -54,24 +36,21 @@ fn ramps(height: usize, width: usize) -> Vec<u8> {
     };
     let pixels: Vec<u8> = (0..height * width).flat_map(pixel).collect();
     let header = Header::image(1, height, width, metadata(&[])).unwrap();
-    let frame = Frame::new(header, &[(names::IMAGE, &pixels)]).unwrap();
-    let mut writer = FrameWriter::new(Vec::new());
-    writer.write_frame(&frame).unwrap();
-    writer.into_inner()
+    bytes(header, &[(names::IMAGE, &pixels)])
 }
 
 /// Runs peek on a stream, checks that the frames passed, and lets Python judge what was shown.
 fn judged(stream: &[u8], protocol: &str, how: &str, environment: &[(&str, &str)]) {
-    let Some(python) = python() else { return };
+    let Some(python) = python("numpy, safetensors.numpy, PIL") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("stream"), stream).unwrap();
-    let mut command = Command::new(TOOL);
-    command
-        .args([how, "stream"])
-        .current_dir(folder.path())
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null());
-    let output = command.output().unwrap();
+    let stage = tool(TOOL, &[how, "stream"]).folder(folder.path());
+    let stage = environment
+        .iter()
+        .fold(stage, |stage, (key, value)| stage.env(key, value));
+    let output = feed(stage, b"");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(
         output.stdout == stream,
@@ -83,11 +62,8 @@ fn judged(stream: &[u8], protocol: &str, how: &str, environment: &[(&str, &str)]
     } else {
         "shown"
     };
-    let verdict = Command::new(&python)
-        .args([DECODE, "stream", shown, protocol])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
+    let judge = python.args([DECODE, "stream", shown, protocol]);
+    let verdict = feed(judge.folder(folder.path()), b"");
     assert!(verdict.status.success(), "{protocol}: {}", stderr(&verdict));
 }
 
@@ -123,20 +99,11 @@ fn half_blocks_show_the_pictures_as_large_as_the_terminal() {
 #[test]
 fn indexed_colours_where_there_are_no_others() {
     let stream = ramps(4, 4);
-    let output = Command::new(TOOL)
-        .args(["--preview=blocks", "-"])
+    let stage = tool(TOOL, &["--preview=blocks", "-"])
         .env_remove("COLORTERM")
         .env_remove("WT_SESSION")
-        .env("TERM", "xterm-256color")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .and_then(|mut child| {
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), &stream)?;
-            child.wait_with_output()
-        })
-        .unwrap();
+        .env("TERM", "xterm-256color");
+    let output = feed(stage, &stream);
     let text = stderr(&output);
     // The area of one colour, 10 200 90: xterm's 35 is 0 175 95, and 41 is 0 215 95, which is nearer.
     assert!(text.contains("48;5;41m") && !text.contains(";2;"), "{text}");
@@ -228,12 +195,11 @@ fn a_picture_that_cannot_be_written_stops_nothing() {
 fn a_terminal_gets_what_it_can() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("l.st"), smooth(1, 16, 16)).unwrap();
-    let on_terminal = |pairs: &[(&str, &str)]| {
-        let mut command = Command::new("script");
-        command
-            .args(["-qec", &format!("{TOOL} --preview l.st"), "/dev/null"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null());
+    let Some(stage) = on_terminal(&format!("{TOOL} --preview l.st")) else {
+        return;
+    };
+    let text = |pairs: &[(&str, &str)]| {
+        let mut stage = stage.clone().folder(folder.path());
         for name in [
             "TMUX",
             "STY",
@@ -246,16 +212,12 @@ fn a_terminal_gets_what_it_can() {
             "COLORTERM",
             "WT_SESSION",
         ] {
-            command.env_remove(name);
+            stage = stage.env_remove(name);
         }
-        command.envs(pairs.iter().copied()).output()
-    };
-    if on_terminal(&[]).is_err() {
-        eprintln!("skipped: no script (util-linux)");
-        return;
-    }
-    let text = |pairs: &[(&str, &str)]| {
-        String::from_utf8_lossy(&on_terminal(pairs).unwrap().stdout).into_owned()
+        for (name, value) in pairs {
+            stage = stage.env(name, value);
+        }
+        String::from_utf8_lossy(&feed(stage, b"").stdout).into_owned()
     };
     assert!(text(&[("TERM", "xterm-kitty")]).contains("\x1b_Ga=T,f=100"));
     assert!(

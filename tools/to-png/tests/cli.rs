@@ -7,10 +7,9 @@ mod support;
 use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use support::{TOOL, expect, image, latents, pixels, run, shell, stderr};
-use turbo_testkit::process::names_in;
+use turbo_testkit::process::{names_in, pipe, tool};
 
 /// Width, height and pixels of a PNG.
 fn decode(bytes: &[u8]) -> (u32, u32, Vec<u8>) {
@@ -57,13 +56,9 @@ fn a_picture_is_passed_on_before_the_next_frame_comes() {
     let folder = folder();
     let frame = image(1, 5, 3, &[]);
     let expected = run(folder.path(), &[], &frame).stdout;
-    let mut child = Command::new(TOOL)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
+    let mut running = pipe([tool(TOOL, &[])]).held().start();
+    let mut stdin = running.stdin.take().unwrap();
+    let mut stdout = running.stdout.take().unwrap();
     for _ in 0..2 {
         stdin.write_all(&frame).unwrap();
         let mut png = vec![0; expected.len()];
@@ -71,7 +66,7 @@ fn a_picture_is_passed_on_before_the_next_frame_comes() {
         assert_eq!(png, expected);
     }
     drop(stdin);
-    assert!(child.wait().unwrap().success());
+    running.wait().ok();
 }
 
 #[test]

@@ -4,9 +4,8 @@
 
 mod support;
 
-use std::process::Command;
-
 use support::{image, pixels, run};
+use turbo_testkit::process::{feed, python};
 
 /// Prints size, mode, hash of the pixels and all text as JSON; and `parameters` as the web UI's
 /// reader takes it apart (the expression is that of its `infotext_utils.py`).
@@ -29,20 +28,12 @@ print(json.dumps({
 /// What the script says of the picture made of a stream; none, with a reason printed, where no
 /// Python has Pillow.
 fn look(args: &[&str], file: &str, stream: &[u8]) -> Option<serde_json::Value> {
-    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
-    let has = Command::new(&python).args(["-c", "import PIL"]).output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} has no Pillow (set PYTHON to one that has)");
-        return None;
-    }
+    let python = python("PIL")?;
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), args, stream);
     support::expect(&output, 0, "");
-    let output = Command::new(&python)
-        .args(["-c", SCRIPT, file])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
+    let script = python.args(["-c", SCRIPT, file]).folder(folder.path());
+    let output = feed(script, b"");
     assert!(output.status.success(), "{}", support::stderr(&output));
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }

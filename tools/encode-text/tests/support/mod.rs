@@ -2,14 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::process::{Command, Output};
+use std::process::Output;
 use turbo_testkit::process;
+use turbo_testkit::process::Stage;
 pub(crate) use turbo_testkit::process::{assert_fails, feed, read, stderr};
 use turbo_wire::Frame;
 
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_encode-text");
 
-pub(crate) fn tool(args: &[&str]) -> Command {
+pub(crate) fn tool(args: &[&str]) -> Stage {
     process::tool(TOOL, args)
 }
 

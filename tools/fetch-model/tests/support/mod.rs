@@ -10,9 +10,11 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+pub use turbo_testkit::process::stderr;
+use turbo_testkit::process::{Stage, feed};
 
 /// A request as it came in.
 #[derive(Debug, Clone)]
@@ -233,6 +235,8 @@ fn send(mut stream: TcpStream, reply: &Reply) -> Option<()> {
     Some(())
 }
 
+pub const BINARY: &str = env!("CARGO_BIN_EXE_fetch-model");
+
 /// A cache folder and the tool.
 pub struct Tool {
     pub dir: tempfile::TempDir,
@@ -255,21 +259,21 @@ impl Tool {
         self
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fetch-model"));
-        command
-            .args(args)
-            .env_clear()
-            .envs(self.vars.iter().cloned());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+    /// The tool, which sees nothing of the tests' own environment.
+    pub fn stage(&self, args: &[&str]) -> Stage {
+        self.alone(Stage::program("fetch-model", BINARY)).args(args)
+    }
+
+    /// A program that sees the tool's environment only.
+    pub fn alone(&self, stage: Stage) -> Stage {
+        let vars = self.vars.iter();
+        vars.fold(stage.env_clear(), |stage, (name, value)| {
+            stage.env(name, value)
+        })
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+        feed(self.stage(args), b"")
     }
 
     /// Runs and succeeds; gives the snapshot's folder that is printed.
@@ -297,10 +301,6 @@ impl Tool {
     pub fn blobs(&self) -> PathBuf {
         self.cache().join("models--owner--turbo/blobs")
     }
-}
-
-pub fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Names in a folder, sorted; none if it is not there.

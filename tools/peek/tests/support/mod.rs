@@ -3,31 +3,25 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use turbo_testkit::process;
-use turbo_wire::{Dtype, Frame, FrameWriter, Header, Kind, Metadata, TensorSpec, f32_bytes, names};
+pub(crate) use turbo_testkit::process::{bytes, metadata, stderr};
+use turbo_wire::{Dtype, Header, Kind, Metadata, TensorSpec, f32_bytes, names};
 
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_peek");
-
-pub(crate) fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
-}
 
 /// The bytes of a `latents` frame of these values, 16 a row of the batch.
 pub(crate) fn latents(values: &[f32], pairs: &[(&str, &str)]) -> Vec<u8> {
     let header = Header::latents(values.len() / 16, 2, 2, metadata(pairs)).unwrap();
-    bytes(&header, &[(names::LATENTS, &f32_bytes(values))])
+    bytes(header, &[(names::LATENTS, &f32_bytes(values))])
 }
 
 /// The bytes of an `image` frame of made-up pixels.
 pub(crate) fn image(height: usize, width: usize, pairs: &[(&str, &str)]) -> Vec<u8> {
     let header = Header::image(1, height, width, metadata(pairs)).unwrap();
     let pixels: Vec<u8> = (0..height * width * 3).map(|i| (i * 7) as u8).collect();
-    bytes(&header, &[(names::IMAGE, &pixels)])
+    bytes(header, &[(names::IMAGE, &pixels)])
 }
 
 /// A `latents` frame with a tensor more for each type, of which this is the value's bytes.
@@ -44,35 +38,18 @@ pub(crate) fn many_types(extra: &[(Dtype, &[u8])]) -> Vec<u8> {
     let header = Header::new(Kind::Latents, specs, Metadata::new()).unwrap();
     let mut bodies = vec![(names::LATENTS, latents.as_slice())];
     bodies.extend(extra.iter().map(|(name, _, bytes)| (name.as_str(), *bytes)));
-    bytes(&header, &bodies)
-}
-
-pub(crate) fn bytes(header: &Header, tensors: &[(&str, &[u8])]) -> Vec<u8> {
-    let frame = Frame::new(header.clone(), tensors).unwrap();
-    let mut writer = FrameWriter::new(Vec::new());
-    writer.write_frame(&frame).unwrap();
-    writer.into_inner()
+    bytes(header, &bodies)
 }
 
 /// Runs the tool in `folder` with `stdin` as its input.
 pub(crate) fn run(folder: &Path, args: &[&str], stdin: &[u8]) -> Output {
-    let mut command = process::tool(TOOL, args);
-    command.current_dir(folder);
-    process::feed(command, stdin)
+    process::feed(process::tool(TOOL, args).folder(folder), stdin)
 }
 
 /// Runs a shell line in `folder` in which `"$0"` is the tool.
 pub(crate) fn shell(folder: &Path, line: &str) -> Output {
-    Command::new("sh")
-        .args(["-c", line, TOOL])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-pub(crate) fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    let stage = process::tool(TOOL, &[]).in_shell(line).folder(folder);
+    process::feed(stage, &[])
 }
 
 /// The JSON objects on stderr, one a line.

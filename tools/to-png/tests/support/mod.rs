@@ -3,19 +3,13 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
-use turbo_testkit::process;
-use turbo_wire::{Frame, FrameWriter, Header, Kind, Metadata, f32_bytes, names};
+use turbo_testkit::process::{self, bytes};
+pub(crate) use turbo_testkit::process::{metadata, stderr};
+use turbo_wire::{Header, Kind, Metadata, f32_bytes, names};
 
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_to-png");
-
-pub(crate) fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
-}
 
 /// Made-up pixels that differ from place to place.
 pub(crate) fn pixels(count: usize) -> Vec<u8> {
@@ -26,41 +20,25 @@ pub(crate) fn pixels(count: usize) -> Vec<u8> {
 pub(crate) fn image(batch: usize, height: usize, width: usize, pairs: &[(&str, &str)]) -> Vec<u8> {
     let header = Header::image(batch, height, width, metadata(pairs)).unwrap();
     let pixels = pixels(batch * height * width * 3);
-    bytes(&Frame::new(header, &[(names::IMAGE, &pixels)]).unwrap())
+    bytes(header, &[(names::IMAGE, &pixels)])
 }
 
 pub(crate) fn latents() -> Vec<u8> {
     let header = Header::latents(1, 2, 2, Metadata::new()).unwrap();
     assert_eq!(header.kind(), Kind::Latents);
     let values = f32_bytes(&[0.0; 16]);
-    bytes(&Frame::new(header, &[(names::LATENTS, &values)]).unwrap())
-}
-
-fn bytes(frame: &Frame) -> Vec<u8> {
-    let mut writer = FrameWriter::new(Vec::new());
-    writer.write_frame(frame).unwrap();
-    writer.into_inner()
+    bytes(header, &[(names::LATENTS, &values)])
 }
 
 /// Runs the tool in `folder` with `stdin` as its input.
 pub(crate) fn run(folder: &Path, args: &[&str], stdin: &[u8]) -> Output {
-    let mut command = process::tool(TOOL, args);
-    command.current_dir(folder);
-    process::feed(command, stdin)
+    process::feed(process::tool(TOOL, args).folder(folder), stdin)
 }
 
 /// Runs a shell line in `folder` in which `"$0"` is the tool.
 pub(crate) fn shell(folder: &Path, line: &str) -> Output {
-    Command::new("sh")
-        .args(["-c", line, TOOL])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-pub(crate) fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    let stage = process::tool(TOOL, &[]).in_shell(line).folder(folder);
+    process::feed(stage, &[])
 }
 
 /// Asserts the exit status and that stderr holds `text` (or, for an empty one, nothing).

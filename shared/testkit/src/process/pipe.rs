@@ -1,10 +1,8 @@
 //! Real processes, joined by real pipes.
 
-use crate::{Ended, StageEnd, tool_path};
-use std::ffi::{OsStr, OsString};
+use super::{Ended, Stage, StageEnd};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -12,99 +10,6 @@ use std::time::Duration;
 
 /// When a pipe is killed, unless it says otherwise: far more than any needs, so that nothing hangs the tests.
 const LIMIT: Duration = Duration::from_secs(180);
-
-/// A program and its arguments.
-#[derive(Clone, Debug)]
-pub struct Stage {
-    name: String,
-    program: PathBuf,
-    arguments: Vec<OsString>,
-    variables: Vec<(String, OsString)>,
-}
-
-/// A tool of this workspace with the words of `arguments`, which are separated by blanks.
-///
-/// # Panics
-/// If the tool is missing and cannot be built.
-pub fn tool(name: &str, arguments: &str) -> Stage {
-    Stage::program(name, tool_path(name)).words(arguments)
-}
-
-/// A tool of this workspace that reads stdin, without further arguments.
-///
-/// # Panics
-/// As [`tool`].
-pub fn reading_tool(name: &str) -> Stage {
-    // It reads nothing that is not named.
-    let named = if name == "encode-image" {
-        "--join -"
-    } else {
-        ""
-    };
-    tool(name, named)
-}
-
-impl Stage {
-    /// Any program. `name` is what messages call it.
-    pub fn program(name: &str, program: impl Into<PathBuf>) -> Self {
-        let (arguments, variables) = (Vec::new(), Vec::new());
-        Self {
-            name: name.to_owned(),
-            program: program.into(),
-            arguments,
-            variables,
-        }
-    }
-
-    /// What messages call it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The arguments so far.
-    pub fn arguments(&self) -> &[OsString] {
-        &self.arguments
-    }
-
-    /// Adds the words of `arguments`.
-    #[must_use]
-    pub fn words(self, arguments: &str) -> Self {
-        arguments.split_whitespace().fold(self, Self::arg)
-    }
-
-    /// Adds one argument, whatever is in it.
-    #[must_use]
-    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.arguments.push(argument.as_ref().to_owned());
-        self
-    }
-
-    /// Adds `--model FOLDER`.
-    #[must_use]
-    pub fn model(self, folder: &Path) -> Self {
-        self.arg("--model").arg(folder)
-    }
-
-    /// Sets an environment variable.
-    #[must_use]
-    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
-        self.variables
-            .push((key.to_owned(), value.as_ref().to_owned()));
-        self
-    }
-
-    fn spawn(&self, stdin: Stdio, stdout: Stdio) -> Child {
-        let mut command = Command::new(&self.program);
-        // What the tests' own environment names is no business of the tools.
-        command.args(&self.arguments);
-        command.env_remove("TURBO_MODEL").env_remove("TURBO_CACHE");
-        command.envs(self.variables.iter().map(|(key, value)| (key, value)));
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
-        command
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", self.program.display()))
-    }
-}
 
 /// Stages in the order in which data flows, and what is at the ends.
 #[derive(Debug)]
@@ -238,7 +143,7 @@ impl Pipe {
         };
         let children = Arc::new(Mutex::new(children));
         let watchdog = Watchdog::start(Arc::clone(&children), limit);
-        let names = stages.into_iter().map(|stage| stage.name).collect();
+        let names = stages.iter().map(|stage| stage.name().to_owned()).collect();
         Running {
             names,
             children,
@@ -309,12 +214,17 @@ pub struct Running {
 }
 
 impl Running {
+    /// A stage's process id.
+    pub fn id(&self, stage: usize) -> u32 {
+        lock(&self.children)[stage].id()
+    }
+
     /// Peak resident memory of a stage so far, in bytes.
     ///
     /// # Panics
     /// Where the system does not tell, which is anywhere but on Linux, or if the stage has ended.
     pub fn max_rss_bytes(&self, stage: usize) -> u64 {
-        let path = format!("/proc/{}/status", lock(&self.children)[stage].id());
+        let path = format!("/proc/{}/status", self.id(stage));
         let status = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
         let line = status
             .lines()
