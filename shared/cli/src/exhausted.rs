@@ -65,7 +65,15 @@ fn end(wanted: usize) -> ! {
     let _ = writeln!(line, "; allow more, or ask for smaller pictures");
     line.print();
     interrupt::remove_temporary_files();
-    turbo_process::exit(1)
+    exit()
+}
+
+/// Ends the process at once: no destructor runs, and nothing that was registered for its end.
+fn exit() -> ! {
+    #[cfg(unix)]
+    signal_hook::low_level::exit(1);
+    #[cfg(not(unix))]
+    std::process::exit(1)
 }
 
 /// Bytes of address space that this process has.

@@ -7,6 +7,6 @@ mod memory;
 mod signals;
 mod streams;
 
-pub use memory::{Allocator, exit, on_exhaustion};
+pub use memory::{Allocator, on_exhaustion};
 pub use signals::is_ignored;
 pub use streams::{Stream, was_closed};

@@ -23,18 +23,6 @@ pub fn on_exhaustion(end: fn(usize) -> !) {
     let _ = EXHAUSTED.set(end);
 }
 
-/// Ends the process at once: no destructor runs, and nothing that was registered for its end.
-pub fn exit(status: i32) -> ! {
-    #[cfg(unix)]
-    // SAFETY:
-    // - `_exit` may be called at any time, by any thread.
-    unsafe {
-        libc::_exit(status)
-    }
-    #[cfg(not(unix))]
-    std::process::exit(status)
-}
-
 /// Whether some thread is ending the process.
 static ENDING: AtomicBool = AtomicBool::new(false);
 

@@ -31,10 +31,13 @@ pub fn was_closed(stream: Stream) -> bool {
 #[cfg(unix)]
 mod before_main {
     use super::{CLOSED, Ordering};
+    use rustix::io::fcntl_getfd;
+    use rustix::stdio::{stderr, stdin, stdout};
 
     // SAFETY:
     // - The section is a list of functions that take no arguments they need and return nothing: `look` is one.
-    // - `look` runs before Rust's runtime. It uses nothing of it: no allocation, no thread-local, no panic.
+    // - `look` runs before Rust's runtime. It uses nothing of it, only system calls: no allocation, no thread-local, no
+    //   panic.
     #[used]
     #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
     #[cfg_attr(
@@ -45,11 +48,8 @@ mod before_main {
 
     extern "C" fn look() {
         let mut closed = 0;
-        for stream in 0..3 {
-            // SAFETY:
-            // - F_GETFD takes no argument and changes nothing; a number that is no open file is an error.
-            let flags = unsafe { libc::fcntl(stream, libc::F_GETFD) };
-            if flags == -1 {
+        for (stream, file) in [stdin(), stdout(), stderr()].into_iter().enumerate() {
+            if fcntl_getfd(file).is_err() {
                 closed |= 1 << stream;
             }
         }
