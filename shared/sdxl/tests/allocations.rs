@@ -11,8 +11,9 @@ use turbo_weights::{LocateOptions, Model};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Allocations that are not a layer's. Every network here has more layers than that, and a layer used to need several.
-const MOST: usize = 32;
+/// Allocations that are not a layer's: 18 in the text encoders, 15 in the UNet, 4 in the VAE, and room for what threads
+/// that wake up take. Every network here has more layers than that, and a layer used to need several.
+const MOST: usize = 20;
 
 /// Runs `step` until lists have grown to what they need, then counts.
 fn expect_few(what: &str, mut step: impl FnMut()) {

@@ -134,9 +134,17 @@ impl Weight {
 
     /// The elements as f32, copied: for small tensors such as norms and biases.
     pub fn to_f32(&self) -> Vec<f32> {
-        let widened = self.widened();
-        let bytes = widened.bytes();
-        match widened.dtype() {
+        // A clone would allocate its shape once more, for each row of an embedding.
+        let made;
+        let weight = match self.stored {
+            Stored::As(_) => self,
+            _ => {
+                made = self.widened();
+                &made
+            }
+        };
+        let bytes = weight.bytes();
+        match weight.dtype() {
             Dtype::F32 => bytes
                 .as_chunks()
                 .0
