@@ -44,7 +44,7 @@ pub use config::SchedulerConfig;
 pub use error::Error;
 pub use noise::Generator;
 pub use schedule::Schedule;
-pub use scheduler::{Scheduler, Step};
+pub use scheduler::{Scheduler, Space, Step};
 pub use span::{Span, Start};
 pub use steps::{StepChoice, Steps};
 

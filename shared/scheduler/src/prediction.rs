@@ -78,7 +78,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Where the squares of both add up to 1.
+    /// The shares whose squares add up to 1, `alpha_cumprod` and the rest.
     pub(crate) fn of_variance(alpha_cumprod: f32) -> Self {
         Self {
             alpha: alpha_cumprod.sqrt(),
@@ -86,7 +86,7 @@ impl Share {
         }
     }
 
-    /// As before, where the noise is `sigma` times the picture's share: diffusers' `_sigma_to_alpha_sigma_t`.
+    /// The shares whose squares add up to 1 and whose ratio is `sigma`: diffusers' `_sigma_to_alpha_sigma_t`.
     pub(crate) fn of_sigma(sigma: f32) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
         Self {

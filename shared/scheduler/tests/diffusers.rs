@@ -1,32 +1,13 @@
 //! Every class against what diffusers computes without a network: `tests/golden/schedulers.*`, and more
 //! configurations in `tests/golden/classes.*` (`make_classes.py`).
 
+mod support;
+
 use serde_json::Value;
 use std::collections::HashMap;
-use turbo_scheduler::{Generator, SchedulerConfig, StepChoice, Steps, build};
+use support::turbo;
+use turbo_scheduler::{Generator, StepChoice, Steps, build};
 use turbo_testkit::{Tensor, golden, golden_cases, relative_error};
-
-/// The scheduler of the checkpoint that the cases start from: SDXL Turbo's.
-fn base() -> SchedulerConfig {
-    SchedulerConfig::from_json(&serde_json::json!({
-        "_class_name": "EulerAncestralDiscreteScheduler",
-        "_diffusers_version": "0.24.0.dev0",
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "clip_sample": false,
-        "interpolation_type": "linear",
-        "num_train_timesteps": 1000,
-        "prediction_type": "epsilon",
-        "sample_max_value": 1.0,
-        "set_alpha_to_one": false,
-        "skip_prk_steps": true,
-        "steps_offset": 1,
-        "timestep_spacing": "trailing",
-        "trained_betas": null
-    }))
-    .unwrap()
-}
 
 fn numbers(value: &Value) -> Option<Vec<f64>> {
     value
@@ -47,7 +28,7 @@ fn steps(case: &Value) -> Steps {
 /// The greatest error of a step and of a timestep.
 fn compare(i: usize, case: &Value, golden: &HashMap<String, Tensor>) -> (f64, f64) {
     let tensor = |name: &str| golden.get(&format!("loop/{i}/{name}"));
-    let mut config = base().with_class(case["class"].as_str().unwrap()).unwrap();
+    let mut config = turbo().with_class(case["class"].as_str().unwrap()).unwrap();
     for (key, value) in case["overrides"].as_object().into_iter().flatten() {
         config = config.with_key(key, value.clone());
     }

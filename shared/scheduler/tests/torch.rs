@@ -6,6 +6,9 @@
     reason = "the numbers are as torch prints them"
 )]
 
+mod support;
+
+use support::turbo;
 use turbo_scheduler::{Generator, Scheduler, SchedulerConfig, Steps, build};
 use turbo_testkit::golden;
 
@@ -15,27 +18,6 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 fn sum(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value)).sum()
-}
-
-fn turbo() -> SchedulerConfig {
-    SchedulerConfig::from_json(&serde_json::json!({
-        "_class_name": "EulerAncestralDiscreteScheduler",
-        "_diffusers_version": "0.24.0.dev0",
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "clip_sample": false,
-        "interpolation_type": "linear",
-        "num_train_timesteps": 1000,
-        "prediction_type": "epsilon",
-        "sample_max_value": 1.0,
-        "set_alpha_to_one": false,
-        "skip_prk_steps": true,
-        "steps_offset": 1,
-        "timestep_spacing": "trailing",
-        "trained_betas": null
-    }))
-    .unwrap()
 }
 
 #[test]

@@ -9,13 +9,13 @@ const MAX_TRAIN_TIMESTEPS: usize = 1_000_000;
 /// How the betas run from `beta_start` to `beta_end`.
 #[derive(Clone, Copy, Debug)]
 enum BetaSchedule {
-    /// In equal steps.
+    /// Betas grow by equal steps.
     Linear,
-    /// Their square roots in equal steps (all of Stable Diffusion).
+    /// Their square roots grow by equal steps, as in all of Stable Diffusion.
     ScaledLinear,
-    /// From a function of the share that is left.
+    /// A function says which share of the picture is left at each time, and betas follow from it.
     AlphaBar(fn(f64) -> f64),
-    /// By the logistic function from -6 to 6.
+    /// Betas follow the logistic function from -6 to 6.
     Sigmoid,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum ZeroSnr {
     NotThere,
     /// Nothing of the picture is left at the last timestep.
     Rescaled,
-    /// As before, but for 2^-24, which keeps its sigma finite.
+    /// 2^-24 of it is left, which keeps the last sigma finite.
     Floored,
 }
 
@@ -54,7 +54,7 @@ impl Defaults {
         }
     }
 
-    /// With Stable Diffusion's betas.
+    /// Stable Diffusion's betas, on a schedule of this name.
     pub(crate) const fn stable_diffusion(schedule: &'static str, zero_snr: ZeroSnr) -> Self {
         Self {
             beta: (0.00085, 0.012),

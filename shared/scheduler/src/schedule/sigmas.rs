@@ -9,13 +9,13 @@ use crate::keys::Keys;
 /// How sigmas run from the greatest to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Curve {
-    /// As the timesteps have them.
+    /// They are those of the timesteps.
     Trained,
     /// Equation 5 of <https://arxiv.org/abs/2206.00364>, with rho 7.
     Karras,
-    /// In equal ratios.
+    /// Each is the same part of the one before.
     Exponential,
-    /// By quantiles of a beta distribution (<https://arxiv.org/abs/2407.12173>).
+    /// They follow the quantiles of a beta distribution (<https://arxiv.org/abs/2407.12173>).
     Beta,
 }
 
@@ -172,7 +172,7 @@ impl Course {
         }
     }
 
-    /// With whole timesteps along Karras' curve.
+    /// Rounds the timesteps to whole ones where the sigmas follow Karras' curve.
     pub(crate) fn rounded_if_karras(mut self) -> Self {
         if self.karras {
             for timestep in &mut self.timesteps {
@@ -194,14 +194,14 @@ pub(crate) struct SigmaToTimestep {
 }
 
 impl SigmaToTimestep {
-    /// Of the trained sigmas, ascending.
+    /// A table of the trained sigmas, ascending.
     pub(crate) fn new(train_sigmas: &[f32]) -> Self {
         Self {
             logs: train_sigmas.iter().map(|sigma| sigma.ln()).collect(),
         }
     }
 
-    /// Of a sigma in double precision, as numpy has it.
+    /// The timestep of a sigma, computed in double precision, as numpy does.
     pub(crate) fn timestep(&self, sigma: f64) -> f64 {
         let log = sigma.max(1e-10).ln();
         let Some((below, low, high)) = self.neighbours(|l| f64::from(l) <= log) else {
@@ -211,7 +211,7 @@ impl SigmaToTimestep {
         (1.0 - w) * below + w * (below + 1.0)
     }
 
-    /// Of a sigma in single precision, as torch has it.
+    /// The timestep of a sigma, computed in single precision, as torch does.
     pub(crate) fn timestep_torch(&self, sigma: f32) -> f32 {
         let log = sigma.max(1e-10).ln();
         let Some((below, low, high)) = self.neighbours(|l| l <= log) else {
@@ -221,7 +221,7 @@ impl SigmaToTimestep {
         (1.0 - w) * below as f32 + w * (below as f32 + 1.0)
     }
 
-    /// Of a sigma in single precision, as numpy has it.
+    /// The timestep of a sigma in single precision, as numpy computes it.
     pub(crate) fn timestep_f32(&self, sigma: f32) -> f64 {
         let log = sigma.max(1e-10).ln();
         let Some((below, low, high)) = self.neighbours(|l| l <= log) else {

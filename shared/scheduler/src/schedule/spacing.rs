@@ -6,14 +6,14 @@ use crate::keys::Keys;
 /// `timestep_spacing` with its `steps_offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spacing {
-    /// From the last to the first, both included.
+    /// Evenly from the last to the first, both included.
     Linspace,
     /// Multiples of a whole ratio, from the offset up.
     Leading {
         /// Added to each timestep.
         offset: usize,
     },
-    /// From the last downwards by a fractional ratio (SDXL Turbo).
+    /// Evenly from the last downwards by a ratio that may be a fraction, as in SDXL Turbo.
     Trailing,
 }
 

@@ -1,11 +1,11 @@
 //! What the classes share that look a timestep up in the table of training: a sample has `sqrt(alpha)` of the picture
 //! and `sqrt(1 - alpha)` of unit noise.
 
-use crate::Result;
 use crate::keys::Keys;
 use crate::prediction::{Share, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{self, Training};
+use crate::{Result, Space};
 
 /// The timesteps of such a class, and the table.
 pub(crate) struct AlphaSpace {
@@ -56,11 +56,6 @@ impl AlphaSpace {
         Share::of_variance(self.alpha(i))
     }
 
-    /// A clean sample with noise.
-    pub(crate) fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.share(i).mix(original, noise)
-    }
-
     /// The picture's share behind the last step: all, or that of timestep 0.
     pub(crate) fn read_final(
         keys: &mut Keys<'_>,
@@ -69,6 +64,16 @@ impl AlphaSpace {
     ) -> Result<f32> {
         let one = keys.bool("set_alpha_to_one", default)?;
         Ok(if one { 1.0 } else { training.alpha(0) })
+    }
+}
+
+impl Space for AlphaSpace {
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
+        self.share(i).mix(original, noise)
     }
 }
 

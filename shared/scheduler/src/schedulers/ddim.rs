@@ -3,10 +3,9 @@
 use super::alpha_space::{AlphaSpace, with_noise};
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::spacing::Spacing;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 
 struct DdimScheduler {
     space: AlphaSpace,
@@ -36,12 +35,8 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
 }
 
 impl Scheduler for DdimScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.space.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(

@@ -3,11 +3,10 @@
 use super::alpha_space::{AlphaSpace, with_noise};
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::spacing::Spacing;
 use crate::steps::Chosen;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 
 /// `variance_type`: how much noise a step adds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,12 +55,8 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
 }
 
 impl Scheduler for DdpmScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.space.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(

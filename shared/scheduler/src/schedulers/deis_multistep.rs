@@ -5,11 +5,10 @@ use super::dpmsolver::{Algorithm, Derivatives, advance};
 use super::solver::{Course, Family, Flow, Solver, weighted};
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::sigmas::{FinalSigma, SigmaCurve};
 use crate::schedule::spacing::Spacing;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 use std::collections::VecDeque;
 
 /// So many steps bear the high order to the end.
@@ -89,12 +88,8 @@ impl DeisMultistepScheduler {
 }
 
 impl Scheduler for DeisMultistepScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.solver.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.solver.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.solver
     }
 
     fn step(&mut self, output: &[f32], i: usize, sample: &[f32], _: &mut Generator) -> Step {

@@ -9,13 +9,13 @@ use crate::schedule::sigmas::FinalSigma;
 /// `algorithm_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
-    /// By the noise.
+    /// Steps go by the noise that the network foresees.
     DpmSolver,
-    /// By the picture.
+    /// Steps go by the picture that the network foresees.
     DpmSolverPlusPlus,
-    /// By the noise, with fresh noise after each step.
+    /// Steps go by the noise, and each adds fresh noise.
     SdeDpmSolver,
-    /// By the picture, with fresh noise after each step.
+    /// Steps go by the picture, and each adds fresh noise.
     SdeDpmSolverPlusPlus,
 }
 

@@ -5,12 +5,11 @@ use super::dpmsolver::{Algorithm, Derivatives, SolverType, advance, slope};
 use super::solver::{Course, Family, Flow, Solver};
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::sigmas::{FinalSigma, SigmaCurve};
 use crate::schedule::spacing::Spacing;
 use crate::steps::Chosen;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 use std::collections::VecDeque;
 
 struct DpmSolverSinglestepScheduler {
@@ -123,12 +122,8 @@ impl DpmSolverSinglestepScheduler {
 }
 
 impl Scheduler for DpmSolverSinglestepScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.solver.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.solver.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.solver
     }
 
     fn step(

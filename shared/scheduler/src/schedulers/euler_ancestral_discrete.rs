@@ -6,13 +6,11 @@ use crate::prediction::{Prediction, zip};
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::spacing::Spacing;
 use crate::schedule::{Schedule, sigmas};
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 
 struct EulerAncestralDiscreteScheduler {
     prediction: Prediction,
     space: SigmaSpace,
-    /// With a final 0.
-    sigmas: Vec<f32>,
 }
 
 pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Scheduler>> {
@@ -37,26 +35,13 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
     sigmas.push(0.0);
     Ok(Box::new(EulerAncestralDiscreteScheduler {
         prediction,
-        space: SigmaSpace::new(schedule, &sigmas, spacing),
-        sigmas,
+        space: SigmaSpace::new(schedule, sigmas, spacing),
     }))
 }
 
 impl Scheduler for EulerAncestralDiscreteScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn init_noise_sigma(&self) -> f32 {
-        self.space.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
-        self.space.scale_model_input(sample, i)
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        add_noise(original, noise, self.sigmas[i])
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(
@@ -66,8 +51,8 @@ impl Scheduler for EulerAncestralDiscreteScheduler {
         sample: &[f32],
         generator: &mut Generator,
     ) -> Step {
-        let sigma = self.sigmas[i];
-        let (sigma_up, sigma_down) = ancestral_step(sigma, self.sigmas[i + 1]);
+        let sigma = self.space.sigmas[i];
+        let (sigma_up, sigma_down) = ancestral_step(sigma, self.space.sigmas[i + 1]);
         let dt = sigma_down - sigma;
         let pred_original_sample = zip(output, sample, self.prediction.original_at(sigma));
         let noise = generator.randn(sample.len());

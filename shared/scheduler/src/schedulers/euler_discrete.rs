@@ -8,13 +8,11 @@ use crate::schedule::sigmas::{self, FinalSigma, SigmaCurve, SigmaToTimestep};
 use crate::schedule::spacing::Spacing;
 use crate::schedule::{Schedule, betas};
 use crate::steps::within;
-use crate::{Generator, Result, Scheduler, Step, StepChoice, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, StepChoice, Steps};
 
 struct EulerDiscreteScheduler {
     prediction: Prediction,
     space: SigmaSpace,
-    /// With those behind the last step.
-    sigmas: Vec<f32>,
 }
 
 /// How sigmas lie between the trained ones.
@@ -108,8 +106,7 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
     };
     Ok(Box::new(EulerDiscreteScheduler {
         prediction,
-        space: SigmaSpace::new(schedule, &sigmas, spacing),
-        sigmas,
+        space: SigmaSpace::new(schedule, sigmas, spacing),
     }))
 }
 
@@ -128,25 +125,13 @@ fn check_sigmas(keys: &Keys<'_>, sigmas: &[f64]) -> Result<()> {
 }
 
 impl Scheduler for EulerDiscreteScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn init_noise_sigma(&self) -> f32 {
-        self.space.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
-        self.space.scale_model_input(sample, i)
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        add_noise(original, noise, self.sigmas[i])
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(&mut self, output: &[f32], i: usize, sample: &[f32], _: &mut Generator) -> Step {
-        let sigma = self.sigmas[i];
-        let dt = self.sigmas[i + 1] - sigma;
+        let sigma = self.space.sigmas[i];
+        let dt = self.space.sigmas[i + 1] - sigma;
         let pred_original_sample = zip(output, sample, self.prediction.original_at(sigma));
         Step {
             prev_sample: zip(sample, &pred_original_sample, |sample, original| {

@@ -8,14 +8,12 @@ use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::sigmas::{Course, SigmaCurve};
 use crate::schedule::spacing::Spacing;
 use crate::steps::Chosen;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 
 struct HeunDiscreteScheduler {
     prediction: Prediction,
     clip: Limit,
     space: SigmaSpace,
-    /// Of each step, with a final 0.
-    sigmas: Vec<f32>,
     half: Option<Half>,
 }
 
@@ -52,31 +50,18 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
     Ok(Box::new(HeunDiscreteScheduler {
         prediction,
         clip,
-        space: SigmaSpace::new(schedule, &sigmas, spacing),
-        sigmas,
+        space: SigmaSpace::new(schedule, sigmas, spacing),
         half: None,
     }))
 }
 
 impl Scheduler for HeunDiscreteScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn init_noise_sigma(&self) -> f32 {
-        self.space.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
-        self.space.scale_model_input(sample, i)
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        add_noise(original, noise, self.sigmas[i.div_ceil(2)])
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(&mut self, output: &[f32], i: usize, sample: &[f32], _: &mut Generator) -> Step {
-        let (sigma, sigma_next) = (self.sigmas[i / 2], self.sigmas[i / 2 + 1]);
+        let (sigma, sigma_next) = (self.space.sigmas[i / 2], self.space.sigmas[i / 2 + 1]);
         let dt = sigma_next - sigma;
         let half = self.half.take();
         let here = if half.is_none() { sigma } else { sigma_next };

@@ -7,7 +7,7 @@ use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::sigmas::{Course, Curve, SigmaCurve};
 use crate::schedule::spacing::Spacing;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 use std::collections::VecDeque;
 
 /// The most slopes that a step goes by.
@@ -16,8 +16,6 @@ const ORDER: usize = 4;
 struct LmsDiscreteScheduler {
     prediction: Prediction,
     space: SigmaSpace,
-    /// With a final 0.
-    sigmas: Vec<f32>,
     /// The last slopes, newest first.
     slopes: VecDeque<Vec<f32>>,
 }
@@ -44,8 +42,7 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
     };
     Ok(Box::new(LmsDiscreteScheduler {
         prediction,
-        space: SigmaSpace::new(schedule, &sigmas, spacing),
-        sigmas,
+        space: SigmaSpace::new(schedule, sigmas, spacing),
         slopes: VecDeque::new(),
     }))
 }
@@ -54,7 +51,7 @@ impl LmsDiscreteScheduler {
     /// What the slope of `back` steps ago counts at step `i`: the integral over the step of the polynomial that is 1
     /// there and 0 at the others of the last `order`.
     fn coefficient(&self, order: usize, i: usize, back: usize) -> f32 {
-        let sigma = |k: usize| f64::from(self.sigmas[k]);
+        let sigma = |k: usize| f64::from(self.space.sigmas[k]);
         let polynomial = |at: f64| {
             (0..order)
                 .filter(|&k| k != back)
@@ -72,24 +69,12 @@ impl LmsDiscreteScheduler {
 }
 
 impl Scheduler for LmsDiscreteScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn init_noise_sigma(&self) -> f32 {
-        self.space.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
-        self.space.scale_model_input(sample, i)
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        add_noise(original, noise, self.sigmas[i])
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(&mut self, output: &[f32], i: usize, sample: &[f32], _: &mut Generator) -> Step {
-        let sigma = self.sigmas[i];
+        let sigma = self.space.sigmas[i];
         let pred_original_sample = zip(output, sample, self.prediction.original_at(sigma));
         self.slopes.truncate(ORDER - 1);
         self.slopes

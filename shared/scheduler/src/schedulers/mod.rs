@@ -20,5 +20,6 @@ pub(crate) mod unipc_multistep;
 mod alpha_space;
 mod distilled;
 mod dpmsolver;
+mod midpoint;
 mod sigma_space;
 mod solver;

@@ -5,10 +5,9 @@ use super::alpha_space::AlphaSpace;
 use super::solver::weighted;
 use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::spacing::Spacing;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 use std::collections::VecDeque;
 
 struct PndmScheduler {
@@ -160,12 +159,8 @@ impl PndmScheduler {
 }
 
 impl Scheduler for PndmScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.space.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(&mut self, output: &[f32], i: usize, sample: &[f32], _: &mut Generator) -> Step {

@@ -1,6 +1,7 @@
 //! What the classes of Karras et al. (<https://arxiv.org/abs/2206.00364>) share: a sample is the picture and sigma
 //! times unit noise.
 
+use crate::Space;
 use crate::prediction::zip;
 use crate::schedule::Schedule;
 use crate::schedule::spacing::Spacing;
@@ -9,13 +10,15 @@ use crate::schedule::spacing::Spacing;
 #[derive(Clone, Debug)]
 pub(crate) struct SigmaSpace {
     pub(crate) schedule: Schedule,
+    /// Of each step, with those behind the last.
+    pub(crate) sigmas: Vec<f32>,
     /// What unit noise is multiplied by at first.
-    pub(crate) init_noise_sigma: f32,
+    init_noise_sigma: f32,
 }
 
 impl SigmaSpace {
-    /// `sigmas` are those of the calls, with the ones behind the last.
-    pub(crate) fn new(schedule: Schedule, sigmas: &[f32], spacing: Spacing) -> Self {
+    /// `sigmas` are those of the steps, with the ones behind the last.
+    pub(crate) fn new(schedule: Schedule, sigmas: Vec<f32>, spacing: Spacing) -> Self {
         let max = sigmas.iter().copied().fold(0.0, f32::max);
         let init_noise_sigma = match spacing {
             Spacing::Linspace | Spacing::Trailing => max,
@@ -23,15 +26,35 @@ impl SigmaSpace {
         };
         Self {
             schedule,
+            sigmas,
             init_noise_sigma,
         }
     }
+}
 
-    /// The network's input: `sample / sqrt(sigma² + 1)`.
-    pub(crate) fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
+impl Space for SigmaSpace {
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn init_noise_sigma(&self) -> f32 {
+        self.init_noise_sigma
+    }
+
+    /// `sample / sqrt(sigma² + 1)`.
+    fn scale_model_input(&self, sample: &[f32], i: usize) -> Vec<f32> {
         let sigma = self.schedule.sigmas[i];
         let scale = (sigma * sigma + 1.0).sqrt();
         sample.iter().map(|value| value / scale).collect()
+    }
+
+    /// The second call of a step stands at the next one's sigma.
+    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
+        add_noise(
+            original,
+            noise,
+            self.sigmas[i.div_ceil(self.schedule.order)],
+        )
     }
 }
 

@@ -2,13 +2,13 @@
 //! share: a sample is alpha times the picture and sigma times unit noise, and time is lambda, the logarithm of the
 //! ratio of both.
 
-use crate::Result;
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, Share, zip};
 use crate::schedule::Schedule;
 use crate::schedule::betas::{self, Training};
 use crate::schedule::sigmas::{FinalSigma, SigmaCurve, SigmaToTimestep, at_timesteps};
 use crate::schedule::spacing::linspace;
+use crate::{Result, Space};
 
 /// The keys that all of them have, and the schedule that follows.
 pub(crate) struct Solver {
@@ -245,9 +245,14 @@ impl Solver {
             (sample - share.alpha * original) / share.sigma
         })
     }
+}
 
-    /// A clean sample with noise.
-    pub(crate) fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
+impl Space for Solver {
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
         self.share(i).mix(original, noise)
     }
 }

@@ -4,10 +4,9 @@ use super::alpha_space::AlphaSpace;
 use super::distilled::distilled_timesteps;
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, Share, zip};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::spacing::Spacing;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 
 struct TcdScheduler {
     space: AlphaSpace,
@@ -34,12 +33,8 @@ pub(crate) fn build(keys: &mut Keys<'_>, steps: &Steps) -> Result<Box<dyn Schedu
 }
 
 impl Scheduler for TcdScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.space.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.space.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.space
     }
 
     fn step(

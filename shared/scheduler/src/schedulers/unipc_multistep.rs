@@ -4,11 +4,10 @@
 use super::solver::{Course, Family, Flow, Solver, weighted};
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
-use crate::schedule::Schedule;
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};
 use crate::schedule::sigmas::{FinalSigma, SigmaCurve};
 use crate::schedule::spacing::Spacing;
-use crate::{Generator, Result, Scheduler, Step, Steps};
+use crate::{Generator, Result, Scheduler, Space, Step, Steps};
 use std::collections::VecDeque;
 
 /// `solver_type`: the function B(h) of the paper.
@@ -231,12 +230,8 @@ fn solve(ratios: &[f32], moments: &[f32]) -> Vec<f32> {
 }
 
 impl Scheduler for UniPcMultistepScheduler {
-    fn schedule(&self) -> &Schedule {
-        &self.solver.schedule
-    }
-
-    fn add_noise(&self, original: &[f32], noise: &[f32], i: usize) -> Vec<f32> {
-        self.solver.add_noise(original, noise, i)
+    fn space(&self) -> &dyn Space {
+        &self.solver
     }
 
     fn step(&mut self, output: &[f32], i: usize, sample: &[f32], _: &mut Generator) -> Step {
