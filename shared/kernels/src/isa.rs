@@ -23,7 +23,7 @@ pub enum Isa {
     Avx512Vnni,
     /// AVX-512 with int8 and bfloat16 dot products.
     Avx512Bf16,
-    /// The same with AMX, whose tiles multiply bfloat16 and int8.
+    /// AVX-512 with bfloat16 dot products, and AMX, whose tiles multiply bfloat16 and int8.
     Avx512Amx,
 }
 
@@ -136,7 +136,7 @@ impl Isa {
         self == Self::Avx512Amx
     }
 
-    /// The same without AMX.
+    /// This instruction set without AMX.
     pub(crate) fn plain(self) -> Self {
         self.min(Self::Avx512Bf16)
     }

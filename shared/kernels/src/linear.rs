@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Steps widened at a time. Long stretches of a row are read at the rate of memory, and the widened rows of a task
 /// still fit the second-level cache beside a panel.
-const BLOCK: usize = 640;
+const UNIT: usize = 640;
 
 /// The left operand of a product, where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ impl<'a> Left<'a> {
             taps: &[0],
             weights,
             parts,
-            block: BLOCK,
+            unit: UNIT,
             more: &[],
         }
     }

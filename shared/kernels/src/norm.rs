@@ -132,7 +132,7 @@ impl GroupNorm {
     }
 }
 
-/// Of numbers met so far: how many, their mean, and the sum of squared differences from it.
+/// The numbers met so far: their count, their mean, and the sum of squared differences from it.
 #[derive(Default)]
 struct Moments {
     count: f64,

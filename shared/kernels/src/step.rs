@@ -1,7 +1,7 @@
 //! Steps: how numbers become the four bytes of the inner dimension that a tile kernel takes at a time.
 //!
-//! A step holds one float32, two bfloat16, or four int8. [`StepWriter`] alone knows; operands, weights, keys and probabilities are
-//! all written by it.
+//! A step holds one float32, two bfloat16, or four int8. [`StepWriter`] alone knows how, and writes all of them: operands,
+//! weights, keys and probabilities.
 
 use crate::arch::{Compute, LANES};
 #[cfg(target_arch = "x86_64")]
@@ -78,7 +78,7 @@ impl<const LEVEL: u8> StepWriter<LEVEL> {
     }
 }
 
-/// Adding it to a number leaves the nearest whole one in the low bits, ties to even.
+/// A number that is added to another to leave the nearest whole one in its low bits, ties to even.
 const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 
 /// The whole number that int8 makes of a number from -127 to 127.
@@ -115,7 +115,7 @@ fn pair(a: f32, b: f32) -> u32 {
     to_bf16(a) | (to_bf16(b) << 16)
 }
 
-/// A vector of such elements.
+/// [`LANES`] elements, as [`pair`] makes them.
 #[inline(always)]
 fn pairs<const LEVEL: u8>(a: &[f32], b: &[f32], out: &mut [u32]) {
     let (a, b, out) = (&a[..LANES], &b[..LANES], &mut out[..LANES]);

@@ -1,7 +1,7 @@
 //! Weights as the file holds them, and their way into the type of the products.
 //!
-//! A format is a [`Float`], or int8 with a scale for each row. Everything that reads a weight asks [`Matrix`] to widen a part of a row: a format is known
-//! here and nowhere else.
+//! A format is a [`Float`], or int8 with a scale for each row. Everything that reads a weight asks [`Matrix`] to widen a
+//! part of a row: a format is known here and nowhere else.
 
 use crate::arch::Compute;
 use crate::isa::{Isa, per_isa};

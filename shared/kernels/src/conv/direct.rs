@@ -8,7 +8,7 @@ use crate::weight::Matrix;
 /// Neighbours of a 3x3 window.
 const TAPS: usize = 9;
 /// Steps widened at a time, whole windows; see the linear layers' for why so many.
-const BLOCK: usize = 64 * TAPS;
+const UNIT: usize = 64 * TAPS;
 
 /// 3x3 convolution.
 ///
@@ -31,7 +31,7 @@ pub(super) fn conv3x3(ctx: &Context, x: &Padded, w: Matrix<'_>, after: After<'_>
         taps: &taps,
         weights: w,
         parts: 1,
-        block: BLOCK,
+        unit: UNIT,
         more: &[],
     };
     product.run(|rows, panel, sums| {

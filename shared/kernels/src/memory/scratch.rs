@@ -21,7 +21,7 @@ impl Scratch {
         unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), len) }
     }
 
-    /// The same as floats.
+    /// `len` floats with whatever was there before.
     pub(crate) fn f32(&mut self, len: usize) -> &mut [f32] {
         as_floats_mut(self.u32(len))
     }

@@ -1,4 +1,4 @@
-//! The blocked product behind linear layers and convolutions.
+//! The product behind linear layers and convolutions, cut so that its pieces stay in caches.
 //!
 //! Weights stay in the file: some rows of it are widened into the cache, a piece of the inner dimension at a time, used
 //! against every panel of the task, and forgotten. The other operand is packed already, so a tile kernel reads both

@@ -24,14 +24,15 @@ pub(crate) struct Product<'a> {
     pub pitch: usize,
     /// How the vectors of a step lie, and groups of steps.
     pub layout: Layout,
-    /// Neighbours of a position that a convolution asks for, as distances from it; for a linear layer itself, `[0]`.
+    /// How far the neighbours lie that a convolution reads at each position; `[0]` for a linear layer, which reads the
+    /// position itself.
     pub taps: &'a [usize],
     /// The other operand, where the file has it, `[rows][channel][tap]`.
     pub weights: Matrix<'a>,
     /// Matrices stacked in the weights: 2 for a gated layer, else 1.
     pub parts: usize,
-    /// Steps widened at a time at most.
-    pub block: usize,
+    /// Steps of a unit at most.
+    pub unit: usize,
     /// Products whose sums are added to these: by other weights, of other numbers of the same positions, to the same rows.
     pub more: &'a [Product<'a>],
 }

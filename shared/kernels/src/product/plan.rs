@@ -6,12 +6,12 @@ use std::ops::Range;
 
 /// Elements of sums that a task keeps in cache.
 const SUMS: usize = 96 * 1024;
-/// Elements of the operand that stay in cache likewise, where rows stay.
+/// Elements of the operand that a task keeps in cache, where rows stay near.
 const OPERAND: usize = 160 * 1024;
 /// Rows of weights in a task, a multiple of every kernel's rows.
 const ROWS: usize = 96;
-/// The same where rows are widened a tile at a time, and few panels leave room for more sums: the longer a task, the
-/// more of its weights are on their way before they are needed.
+/// Rows of weights in a task where rows are widened a tile at a time, and few panels leave room for more sums. The longer
+/// a task, the more of its weights are on their way before they are needed.
 const MOST_ROWS: usize = 320;
 
 /// How a product is cut into tasks.
@@ -19,14 +19,14 @@ pub(super) struct Tasks {
     /// Rows of a tile, and how many tiles there are below each other.
     tile_rows: usize,
     tiles: usize,
-    row_blocks: usize,
+    bands: usize,
     panels: usize,
-    groups: usize,
+    spans: usize,
 }
 
 impl Tasks {
-    /// As many blocks of rows as keep the sums of every panel in cache, and a multiple of the threads, so that they
-    /// finish together; where all panels are too many, groups of panels.
+    /// As many bands of rows as keep the sums of every panel in cache, and a multiple of the threads, so that they
+    /// finish together; where all panels are too many, spans of panels.
     pub(super) fn new(rows: usize, parts: usize, panels: usize, kernels: &Kernels) -> Self {
         let threads = rayon::current_num_threads();
         let tile_rows = kernels.rows;
@@ -37,30 +37,30 @@ impl Tasks {
             ROWS
         };
         let most = (rows / parts / tile_rows).max(1);
-        let row_blocks = tiles.div_ceil(most).next_multiple_of(threads).min(tiles);
-        let block_rows = tiles.div_ceil(row_blocks) * tile_rows;
-        let group = (SUMS / (parts * block_rows * PANEL)).max(4);
-        let groups = panels
-            .div_ceil(group)
-            .max((2 * threads).div_ceil(row_blocks).min(panels));
+        let bands = tiles.div_ceil(most).next_multiple_of(threads).min(tiles);
+        let band_rows = tiles.div_ceil(bands) * tile_rows;
+        let span = (SUMS / (parts * band_rows * PANEL)).max(4);
+        let spans = panels
+            .div_ceil(span)
+            .max((2 * threads).div_ceil(bands).min(panels));
         Self {
             tile_rows,
             tiles,
-            row_blocks,
+            bands,
             panels,
-            groups,
+            spans,
         }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.row_blocks * self.groups
+        self.bands * self.spans
     }
 
     /// The rows of a task, not yet cut to the rows there are, and its panels.
     pub(super) fn get(&self, task: usize) -> (Range<usize>, Range<usize>) {
         let share = |n: usize, of: usize, i: usize| i * n / of..(i + 1) * n / of;
-        let tiles = share(self.tiles, self.row_blocks, task % self.row_blocks);
-        let panels = share(self.panels, self.groups, task / self.row_blocks);
+        let tiles = share(self.tiles, self.bands, task % self.bands);
+        let panels = share(self.panels, self.spans, task / self.bands);
         (
             tiles.start * self.tile_rows..tiles.end * self.tile_rows,
             panels,
@@ -100,7 +100,7 @@ impl<'a> Plan<'a> {
         (rows, panels): (Range<usize>, Range<usize>),
     ) -> Self {
         let taps = product.taps.len();
-        let unit_steps = unit_steps(product.block, taps, kernels, panels.len());
+        let unit_steps = unit_steps(product.unit, taps, kernels, panels.len());
         Self {
             kernels,
             offsets,
@@ -121,7 +121,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The same, with products added to the sums that are there.
+    /// This plan, for products that are added to the sums that are there.
     pub(super) fn added(self) -> Self {
         Self { adds: true, ..self }
     }
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Those of some rows that there are.
+    /// Cuts rows to those that the result has.
     pub(super) fn used(&self, rows: Range<usize>) -> Range<usize> {
         rows.start.min(self.end)..rows.end.min(self.end)
     }

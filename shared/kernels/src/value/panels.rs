@@ -61,7 +61,7 @@ impl Layout {
     }
 }
 
-/// Numbers of a step, of every position of a panel.
+/// The numbers of one step, for every position of a panel.
 pub(crate) type Numbers = [[f32; PANEL]; MOST];
 
 /// A panel, or some channels of it, to be written.
@@ -73,7 +73,7 @@ pub(crate) struct PanelMut<'a> {
     pub channels: usize,
     layout: Layout,
     steps: &'a mut [u32],
-    /// For int8.
+    /// The panel's, where the numbers become int8.
     quanta: Option<&'a mut Quanta>,
     factors: [f32; PANEL],
 }
@@ -124,9 +124,9 @@ impl PanelMut<'_> {
 #[derive(Debug)]
 pub struct Panels {
     pub(crate) data: Buffer,
-    /// For int8, of each panel.
+    /// The quanta of each panel, where the numbers are int8.
     pub(crate) quanta: Option<QuantaBuffer>,
-    /// The same numbers as int8, once a layer has asked for them.
+    /// These numbers as int8. The first layer that asks has them made.
     int8: OnceLock<Int8>,
     pub(crate) layout: Layout,
     /// Inputs of each position.
@@ -223,7 +223,7 @@ impl Panels {
         out
     }
 
-    /// The same numbers for products of another type. For int8 each position gets a scale of its own.
+    /// Converts the numbers for products of another type. int8 gives each position a scale of its own.
     #[must_use]
     pub fn convert(&self, ctx: &Context, compute: Compute) -> Self {
         let (channels, positions) = (self.channels, self.positions);
@@ -240,7 +240,7 @@ impl Panels {
         })
     }
 
-    /// The same numbers as int8, which are made once.
+    /// These numbers as int8, made once.
     pub(crate) fn int8(&self, ctx: &Context) -> &Int8 {
         self.int8.get_or_init(|| {
             let int8 = self.convert(ctx, Compute::Int8);

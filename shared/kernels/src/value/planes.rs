@@ -133,7 +133,7 @@ impl Planes {
         self.data.as_f32()
     }
 
-    /// The same, to write.
+    /// Everything, to write.
     pub fn data_mut(&mut self) -> &mut [f32] {
         self.data.as_f32_mut()
     }

@@ -4,7 +4,7 @@ use crate::arch::PANEL;
 use crate::context::Context;
 use crate::memory::{Buffer, Disjoint};
 
-/// Of each position of a panel.
+/// What int8 needs to know of each position of a panel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quanta {

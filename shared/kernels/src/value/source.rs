@@ -16,15 +16,15 @@ use crate::step::MOST;
 /// maps need not be written, only to be read once.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// What is there.
+    /// The numbers as they are.
     pub planes: &'a Planes,
-    /// Its height and width.
+    /// Height and width of the planes.
     pub from: [usize; 2],
     /// Height and width of the map: its pixels are the nearest of `planes`.
     pub size: [usize; 2],
-    /// Normalises.
+    /// What normalises the numbers.
     pub norm: Option<&'a GroupNorm>,
-    /// Applied last.
+    /// What is applied to the numbers last.
     pub activation: Activation,
 }
 

@@ -5,7 +5,7 @@
 //! by 32 positions, two hold weights, two hold positions: four loads for four products, the best that eight
 //! registers allow.
 //!
-//! Positions come from the second-level cache, and the processor does not foresee a tile's sixteen rows: while one block
+//! Positions come from the second-level cache, and the processor does not foresee a tile's sixteen rows: while one group
 //! of steps is multiplied, the next one's are asked for.
 //!
 //! The instructions have no stable intrinsics; they are written as assembly (Intel's manual, volume 2, "TDPBF16PS",
@@ -39,7 +39,7 @@ pub(in crate::arch) const BF16: Kernels = Kernels {
     prepare: configure_thread,
 };
 
-/// The same for int8, whose steps lie as those of bfloat16; weights need no widening.
+/// Steps of int8 lie as those of bfloat16 do. Weights of int8 need no widening.
 pub(in crate::arch) const INT8: Kernels = Kernels {
     widens: false,
     tiles: [
@@ -51,7 +51,7 @@ pub(in crate::arch) const INT8: Kernels = Kernels {
     ..BF16
 };
 
-/// The offsets of a block that is alone.
+/// The offsets of a group that is alone.
 static ALONE: [u32; 2] = [0; 2];
 
 /// What LDTILECFG reads.
@@ -90,7 +90,7 @@ fn configure_thread() {
 }
 
 unsafe fn tile<const V: usize, const INT8: bool>(t: &Tile) {
-    // SAFETY: the caller vouches for every address and for the registers' shapes (see `TileFn`); the blocks below are
+    // SAFETY: the caller vouches for every address and for the registers' shapes (see `TileFn`); the groups below are
     // the parts of the tile.
     unsafe {
         let whole = t.steps / STEPS;
@@ -140,31 +140,31 @@ unsafe fn tile<const V: usize, const INT8: bool>(t: &Tile) {
     }
 }
 
-/// `blocks` times [`STEPS`] steps. Says how many chunks of each aside were widened meanwhile.
+/// `groups` times [`STEPS`] steps. Says how many chunks of each aside were widened meanwhile.
 ///
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
 unsafe fn part<const V: usize, const INT8: bool>(
     t: &Tile,
-    blocks: usize,
+    groups: usize,
     accumulate: bool,
 ) -> [usize; 2] {
     let mut widened = [0; 2];
-    // SAFETY: by the caller's word; every block lies inside the tile.
+    // SAFETY: by the caller's word; every group lies inside the tile.
     unsafe {
         for v in 0..V / 2 {
             let aside = &t.aside[v];
-            let meanwhile = blocks.min(aside.chunks / CHUNKS);
+            let meanwhile = groups.min(aside.chunks / CHUNKS);
             if accumulate {
-                wide::<true, INT8>(t, 2 * v, blocks, aside, meanwhile);
+                wide::<true, INT8>(t, 2 * v, groups, aside, meanwhile);
             } else {
-                wide::<false, INT8>(t, 2 * v, blocks, aside, meanwhile);
+                wide::<false, INT8>(t, 2 * v, groups, aside, meanwhile);
             }
             widened[v] = meanwhile * CHUNKS;
         }
         if V % 2 == 1 {
-            narrow::<INT8>(t, V - 1, blocks, accumulate);
+            narrow::<INT8>(t, V - 1, groups, accumulate);
         }
     }
     widened
@@ -203,14 +203,14 @@ struct Rest {
     c: *mut f32,
 }
 
-/// Where block `$block`'s positions begin, counted from the present one.
+/// Where group `$group`'s positions begin, counted from the present one.
 macro_rules! locate {
-    ($at:literal, $block:literal) => {
+    ($at:literal, $group:literal) => {
         concat!(
             "mov {",
             $at,
             ":e}, dword ptr [{offsets} + 4 * ",
-            $block,
+            $group,
             "]\n",
             "lea {",
             $at,
@@ -250,7 +250,7 @@ macro_rules! multiply {
     };
 }
 
-/// One block of [`wide`]: four loads, four products, and between them the next block's positions and what the arguments
+/// One group of [`wide`]: four loads, four products, and between them the next group's positions and what the arguments
 /// list.
 macro_rules! products {
     ($a:expr, $b:expr, $c:expr, $d:expr) => {
@@ -308,7 +308,7 @@ macro_rules! chunk {
     };
 }
 
-/// 32 rows by 32 positions from `vector`; beside the first `meanwhile` blocks some of `aside`, [`CHUNKS`] each.
+/// 32 rows by 32 positions from `vector`; beside the first `meanwhile` groups some of `aside`, [`CHUNKS`] each.
 ///
 /// # Safety
 /// As [`TileFn`].
@@ -316,7 +316,7 @@ macro_rules! chunk {
 unsafe fn wide<const ACCUMULATE: bool, const INT8: bool>(
     t: &Tile,
     vector: usize,
-    blocks: usize,
+    groups: usize,
     aside: &Aside,
     meanwhile: usize,
 ) {
@@ -326,7 +326,7 @@ unsafe fn wide<const ACCUMULATE: bool, const INT8: bool>(
         let rest = Rest {
             c: t.c.add(vector * LANES),
             meanwhile,
-            others: blocks - meanwhile,
+            others: groups - meanwhile,
             a_vector: 4 * t.a_vector,
         };
         asm!(
@@ -400,7 +400,7 @@ unsafe fn wide<const ACCUMULATE: bool, const INT8: bool>(
 /// # Safety
 /// As [`TileFn`].
 #[inline(always)]
-unsafe fn narrow<const INT8: bool>(t: &Tile, vector: usize, blocks: usize, accumulate: bool) {
+unsafe fn narrow<const INT8: bool>(t: &Tile, vector: usize, groups: usize, accumulate: bool) {
     // SAFETY: as in `wide`.
     unsafe {
         asm!(
@@ -427,7 +427,7 @@ unsafe fn narrow<const INT8: bool>(t: &Tile, vector: usize, blocks: usize, accum
             "add {w}, 64",
             "add {w2}, 64",
             "add {offsets}, 4",
-            "dec {blocks}",
+            "dec {groups}",
             "jnz 3b",
             "tilestored [{c} + {c_stride}], tmm0",
             "tilestored [{c2} + {c_stride}], tmm2",
@@ -444,7 +444,7 @@ unsafe fn narrow<const INT8: bool>(t: &Tile, vector: usize, blocks: usize, accum
             at = out(reg) _,
             next = out(reg) _,
             a_stride = in(reg) 4 * t.a_stride,
-            blocks = inout(reg) blocks => _,
+            groups = inout(reg) groups => _,
             out("tmm0") _, out("tmm2") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
             options(nostack),
         );

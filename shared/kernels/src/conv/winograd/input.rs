@@ -1,64 +1,39 @@
 //! From a map to inputs in the transformed domain.
 
-use super::blocks::Block;
-use super::transform::{IN, Lanes, OUT, POINTS, b};
+use super::rectangles::Rectangle;
+use super::strides::Strides;
+use super::transform::{IN, Lanes, OUT, b};
 use crate::arch::{LANES, PANEL};
 use crate::isa::Isa;
 use crate::isa::per_isa;
 use crate::memory::Scratch;
 use crate::value::{Region, Source};
 
-/// Where the inputs of a task lie: `[POINTS][channels][PANEL]`.
-///
-/// Vectors are stored whole, so what is stored for the last tiles of a row reaches into lanes that the next row, or the
-/// next channel, overwrites. Behind a point there is room for it, which also keeps the 36 numbers of a tile out of one
-/// set of the cache.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    point: usize,
-}
-
-impl Layout {
-    pub(super) fn new(channels: usize) -> Self {
-        Self {
-            point: channels * PANEL + LANES,
-        }
-    }
-
-    pub(super) fn len(self) -> usize {
-        POINTS * self.point
-    }
-
-    pub(super) fn at(self, point: usize, channel: usize) -> usize {
-        point * self.point + channel * PANEL
-    }
-}
-
-/// Reads the pixels of `block` and around it, and transforms them.
+/// Reads the pixels of `rectangle` and around it, and transforms them.
 pub(super) fn transform(
     isa: Isa,
     x: &Source<'_>,
-    block: &Block,
-    layout: Layout,
+    rectangle: &Rectangle,
+    strides: Strides,
     out: &mut [f32],
     room: &mut Scratch,
 ) {
-    let rows = block.height * OUT + IN - OUT;
-    let used = block.width * OUT + IN - OUT;
+    let rows = rectangle.height * OUT + IN - OUT;
+    let used = rectangle.width * OUT + IN - OUT;
     let width = used.next_multiple_of(LANES);
     let region = Region {
-        top: block.top * OUT,
-        left: block.left * OUT,
+        top: rectangle.top * OUT,
+        left: rectangle.left * OUT,
         width,
     };
-    // The first two columns of the tile behind the last are that one's last two.
-    let phase_pitch = (block.width + 1).next_multiple_of(LANES) + LANES;
+    // Neighbours share two columns: the last tile's last two stand where a next tile's first two would.
+    let phase_pitch = (rectangle.width + 1).next_multiple_of(LANES) + LANES;
     let room = room.f32((rows + IN) * width + IN * OUT * phase_pitch);
     let (lines, room) = room.split_at_mut(rows * width);
     let (columns, phases) = room.split_at_mut(IN * width);
     for c in 0..x.planes.channels {
         x.region(isa, c, region, lines);
-        for y in 0..block.height {
+        for y in 0..rectangle.height {
             for row in y * OUT..((y + 1) * OUT).min(rows) {
                 x.prefetch(c + 1, region, row);
             }
@@ -71,12 +46,19 @@ pub(super) fn transform(
                 let (p0, rest) = phases.split_at_mut(phase_pitch);
                 let (p1, rest) = rest.split_at_mut(phase_pitch);
                 let (p2, p3) = rest.split_at_mut(phase_pitch);
-                sort(isa, &line[..block.width * OUT], p0, p1, p2, p3);
-                p0[block.width] = line[used - 2];
-                p1[block.width] = line[used - 1];
+                sort(isa, &line[..rectangle.width * OUT], p0, p1, p2, p3);
+                p0[rectangle.width] = line[used - 2];
+                p1[rectangle.width] = line[used - 1];
             }
-            let out = &mut out[layout.at(0, c) + y * block.width..];
-            along(isa, phases, phase_pitch, block.width, out, layout.point);
+            let out = &mut out[strides.at(0, c) + y * rectangle.width..];
+            along(
+                isa,
+                phases,
+                phase_pitch,
+                rectangle.width,
+                out,
+                strides.point,
+            );
         }
     }
 }

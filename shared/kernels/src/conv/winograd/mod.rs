@@ -8,9 +8,10 @@
 //! A task is a rectangle of tiles: it reads its pixels, normalises and enlarges them on the way ([`Source`]), and
 //! keeps all else in cache until it writes its results. So no map but the result is ever written.
 
-mod blocks;
 mod input;
 mod output;
+mod rectangles;
+mod strides;
 mod task;
 mod transform;
 mod weights;
@@ -21,8 +22,8 @@ use crate::isa::Isa;
 use crate::product::{After, offsets};
 use crate::value::{Planes, Source};
 use crate::weight::Matrix;
-use blocks::Blocks;
 use rayon::prelude::*;
+use rectangles::Rectangles;
 use std::ops::Range;
 use task::Convolution;
 use transform::OUT;
@@ -51,9 +52,9 @@ pub(super) fn conv3x3(ctx: &Context, x: &Source<'_>, w: Matrix<'_>, after: After
     let (channels, [height, width]) = (x.planes.channels, x.size);
     let mut output = after.output(ctx, w.rows, height * width);
     let weights = Weights::transform(ctx, w, channels);
-    let offsets = offsets(ctx, weights.block, (0..).map(|s| s * PANEL));
-    let blocks = Blocks::new(height, width);
-    let shares = Shares::new(w.rows, weights.rows, channels, blocks.count());
+    let offsets = offsets(ctx, weights.slice, (0..).map(|s| s * PANEL));
+    let rectangles = Rectangles::new(height, width);
+    let shares = Shares::new(w.rows, weights.rows, channels, rectangles.count());
     let convolution = Convolution {
         isa: ctx.isa,
         x,
@@ -63,14 +64,14 @@ pub(super) fn conv3x3(ctx: &Context, x: &Source<'_>, w: Matrix<'_>, after: After
         offsets: offsets.as_u32(),
         target: output.target(),
     };
-    (0..blocks.count() * shares.count)
+    (0..rectangles.count() * shares.count)
         .into_par_iter()
         .with_max_len(1)
         .for_each(|task| {
-            let block = blocks.get(task / shares.count);
+            let rectangle = rectangles.get(task / shares.count);
             let outputs = shares.get(task % shares.count);
             if !outputs.is_empty() {
-                convolution.task(&block, &outputs);
+                convolution.task(&rectangle, &outputs);
             }
         });
     output.planes
@@ -88,9 +89,9 @@ struct Shares {
 
 impl Shares {
     /// Two tasks a thread at least, if need be of fewer outputs: their inputs are transformed once more.
-    fn new(outputs: usize, all: usize, channels: usize, blocks: usize) -> Self {
+    fn new(outputs: usize, all: usize, channels: usize, rectangles: usize) -> Self {
         let count = (2 * rayon::current_num_threads())
-            .div_ceil(blocks)
+            .div_ceil(rectangles)
             .min(outputs.div_ceil(FEWEST));
         let rows = all.div_ceil(count).next_multiple_of(NR);
         // As many as inputs and sums together bear in cache, and where inputs are too many for it anyway, enough to read

@@ -1,6 +1,7 @@
 //! From sums in the transformed domain to a map.
 
-use super::blocks::Block;
+use super::rectangles::Rectangle;
+use super::strides::Strides;
 use super::transform::{IN, Lanes, OUT, POINTS, a};
 use crate::arch::{LANES, PANEL};
 use crate::isa::{Isa, per_isa};
@@ -8,30 +9,7 @@ use crate::math::{Activation, activate_inline};
 use crate::memory::Scratch;
 use crate::product::Target;
 
-/// Where the sums of a task lie: `[POINTS][rows][PANEL]`, with a gap that keeps the 36 numbers of a tile out of one set
-/// of the cache.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    point: usize,
-}
-
-impl Layout {
-    pub(super) fn new(rows: usize) -> Self {
-        Self {
-            point: rows * PANEL + LANES,
-        }
-    }
-
-    pub(super) fn len(self) -> usize {
-        POINTS * self.point
-    }
-
-    pub(super) fn at(self, point: usize, row: usize) -> usize {
-        point * self.point + row * PANEL
-    }
-}
-
-/// The channel that results go to.
+/// The channel of a map that results go to.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) target: Target<'a>,
@@ -43,19 +21,19 @@ pub(super) struct Place<'a> {
 /// Transforms row `row` of the sums, and stores its pixels.
 ///
 /// # Safety
-/// No other thread may hold the block's pixels of this channel, and the map must be borrowed.
+/// No other thread may hold the rectangle's pixels of this channel, and the map must be borrowed.
 pub(super) unsafe fn transform(
     isa: Isa,
     sums: &[f32],
-    layout: Layout,
+    strides: Strides,
     row: usize,
-    block: &Block,
+    rectangle: &Rectangle,
     place: Place<'_>,
     room: &mut Scratch,
 ) {
     let [height, width] = place.size;
     let pixels = room.f32(OUT * PANEL * OUT);
-    let sums = &sums[layout.at(0, row)..];
+    let sums = &sums[strides.at(0, row)..];
     let Target {
         out,
         pitch,
@@ -64,12 +42,12 @@ pub(super) unsafe fn transform(
         activation,
     } = place.target;
     let bias = bias.map_or(0.0, |b| b[place.channel]);
-    back(isa, sums, layout.point, block.tiles(), bias, pixels);
-    let (top, left) = (block.top * OUT, block.left * OUT);
-    let columns = (block.width * OUT).min(width - left);
-    for y in 0..(block.height * OUT).min(height - top) {
+    back(isa, sums, strides.point, rectangle.tiles(), bias, pixels);
+    let (top, left) = (rectangle.top * OUT, rectangle.left * OUT);
+    let columns = (rectangle.width * OUT).min(width - left);
+    for y in 0..(rectangle.height * OUT).min(height - top) {
         // Pixels of all rows of tiles lie behind each other.
-        let start = y % OUT * PANEL + y / OUT * block.width;
+        let start = y % OUT * PANEL + y / OUT * rectangle.width;
         let from = &pixels[start * OUT..][..columns];
         let at = place.channel * pitch + (top + y) * width + left;
         // SAFETY: by the caller's word.
@@ -122,7 +100,7 @@ fn back(isa, sums: &[f32], stride: usize, lanes: usize, bias: f32, out: &mut [f3
 }
 }
 
-/// The pixels of sixteen tiles' rows, column by column, as they lie in a map.
+/// Mixes four columns of sixteen tiles into a row of pixels as it lies in a map.
 #[inline(always)]
 fn mix(c0: &[f32], c1: &[f32], c2: &[f32], c3: &[f32], out: &mut [f32]) {
     for (t, pixels) in out.chunks_exact_mut(OUT).enumerate() {

@@ -5,7 +5,7 @@ use crate::arch::{LANES, PANEL};
 
 /// Tiles of a map, in rectangles of the same size, the last of a row or column smaller.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Blocks {
+pub(super) struct Rectangles {
     /// Tiles of the map.
     down: usize,
     across: usize,
@@ -16,14 +16,14 @@ pub(super) struct Blocks {
 
 /// A rectangle of tiles.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
+pub(super) struct Rectangle {
     pub(super) top: usize,
     pub(super) left: usize,
     pub(super) height: usize,
     pub(super) width: usize,
 }
 
-impl Blocks {
+impl Rectangles {
     /// Rectangles of at most [`PANEL`] tiles that cost little: the more pixels lie around them, the more are read more
     /// than once; the narrower they are, the more pieces of rows are read; and a vector holds [`LANES`] tiles even where
     /// fewer are left.
@@ -54,10 +54,10 @@ impl Blocks {
     }
 
     /// Rectangle `index`.
-    pub(super) fn get(&self, index: usize) -> Block {
+    pub(super) fn get(&self, index: usize) -> Rectangle {
         let columns = self.across.div_ceil(self.width);
         let (top, left) = (index / columns * self.height, index % columns * self.width);
-        Block {
+        Rectangle {
             top,
             left,
             height: self.height.min(self.down - top),
@@ -66,7 +66,7 @@ impl Blocks {
     }
 }
 
-impl Block {
+impl Rectangle {
     /// Tiles: lanes of the panel that they fill, row after row.
     pub(super) fn tiles(&self) -> usize {
         self.height * self.width
@@ -78,16 +78,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tile_lies_in_one_block() {
+    fn every_tile_lies_in_one_rectangle() {
         for (height, width) in [(1, 1), (64, 64), (72, 72), (30, 201), (512, 512), (5, 3000)] {
-            let blocks = Blocks::new(height, width);
+            let rectangles = Rectangles::new(height, width);
             let across = width.div_ceil(OUT);
             let mut seen = vec![0; height.div_ceil(OUT) * across];
-            for i in 0..blocks.count() {
-                let block = blocks.get(i);
-                assert!((1..=PANEL).contains(&block.tiles()));
-                for t in 0..block.tiles() {
-                    let (y, x) = (block.top + t / block.width, block.left + t % block.width);
+            for i in 0..rectangles.count() {
+                let rectangle = rectangles.get(i);
+                assert!((1..=PANEL).contains(&rectangle.tiles()));
+                for t in 0..rectangle.tiles() {
+                    let (y, x) = (
+                        rectangle.top + t / rectangle.width,
+                        rectangle.left + t % rectangle.width,
+                    );
                     seen[y * across + x] += 1;
                 }
             }

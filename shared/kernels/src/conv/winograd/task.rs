@@ -1,6 +1,7 @@
 //! How one thread does a task: a rectangle of tiles, and some of the output channels.
 
-use super::blocks::Block;
+use super::rectangles::Rectangle;
+use super::strides::Strides;
 use super::transform::POINTS;
 use super::weights::Weights;
 use super::{input, output};
@@ -20,60 +21,60 @@ pub(super) struct Convolution<'a> {
     pub(super) outputs: usize,
     /// Output channels whose sums a task holds at a time.
     pub(super) held: usize,
-    /// Where the input channels of a block lie, from the block's first on.
+    /// Where the input channels of a slice lie, counted from its first.
     pub(super) offsets: &'a [u32],
     pub(super) target: Target<'a>,
 }
 
 impl Convolution<'_> {
-    /// Computes `outputs`, whole tiles of rows, of the tiles of `block`.
-    pub(super) fn task(&self, block: &Block, outputs: &Range<usize>) {
-        let inputs_layout = input::Layout::new(self.x.planes.channels);
-        let sums_layout = output::Layout::new(self.held);
+    /// Computes `outputs`, whole tiles of rows, of the tiles of `rectangle`.
+    pub(super) fn task(&self, rectangle: &Rectangle, outputs: &Range<usize>) {
+        let inputs_strides = Strides::new(self.x.planes.channels);
+        let sums_strides = Strides::new(self.held);
         let kernels = kernels(self.isa, Compute::F32);
-        let kernel = kernels.tiles[block.tiles().div_ceil(LANES) - 1];
+        let kernel = kernels.tiles[rectangle.tiles().div_ceil(LANES) - 1];
         kernels.prepare_thread();
         with_scratch(|[inputs, sums, room, _]| {
-            let inputs = inputs.u32(inputs_layout.len());
-            let sums = sums.f32(sums_layout.len());
+            let inputs = inputs.u32(inputs_strides.len());
+            let sums = sums.f32(sums_strides.len());
             let out = as_floats_mut(inputs);
-            input::transform(self.isa, self.x, block, inputs_layout, out, room);
+            input::transform(self.isa, self.x, rectangle, inputs_strides, out, room);
             for first in outputs.clone().step_by(self.held) {
                 let rows = first..outputs.end.min(first + self.held);
                 self.multiply(
                     kernel,
                     &rows,
-                    (&*inputs, inputs_layout),
-                    (&mut *sums, sums_layout),
+                    (&*inputs, inputs_strides),
+                    (&mut *sums, sums_strides),
                 );
-                self.store(block, &rows, (&*sums, sums_layout), room);
+                self.store(rectangle, &rows, (&*sums, sums_strides), room);
             }
         });
     }
 
-    /// Sums of `rows`, `[POINTS][rows][PANEL]`: for each point, block by block of the input channels.
+    /// Sums of `rows`, `[POINTS][rows][PANEL]`: for each point, slice by slice of the input channels.
     fn multiply(
         &self,
         kernel: TileFn,
         rows: &Range<usize>,
-        (inputs, inputs_layout): (&[u32], input::Layout),
-        (sums, sums_layout): (&mut [f32], output::Layout),
+        (inputs, inputs_strides): (&[u32], Strides),
+        (sums, sums_strides): (&mut [f32], Strides),
     ) {
-        let blocks = self.weights.blocks();
-        let products = POINTS * blocks;
+        let slices = self.weights.slices();
+        let products = POINTS * slices;
         let operand = |i: usize| {
-            let channels = self.weights.channels(i % blocks);
-            let start = inputs_layout.at(i / blocks, channels.start);
+            let channels = self.weights.channels(i % slices);
+            let start = inputs_strides.at(i / slices, channels.start);
             &inputs[start..][..channels.len() * PANEL]
         };
         for i in 0..products {
-            let (point, block) = (i / blocks, i % blocks);
+            let (point, slice) = (i / slices, i % slices);
             let (positions, next) = (operand(i), operand((i + 1).min(products - 1)));
             let mut next = next.chunks((next.len() * NR).div_ceil(rows.len()));
-            let steps = self.weights.channels(block).len();
+            let steps = self.weights.channels(slice).len();
             for row in rows.clone().step_by(NR) {
-                let (weights, behind) = self.weights.tile(point, block, row);
-                let at = sums_layout.at(point, row - rows.start);
+                let (weights, behind) = self.weights.tile(point, slice, row);
+                let at = sums_strides.at(point, row - rows.start);
                 let tile = Tile {
                     // A tile asks for what comes next: pieces of a few kilobytes are too short for the processor to
                     // foresee.
@@ -85,13 +86,13 @@ impl Convolution<'_> {
                         steps,
                         Positions::rows(positions, self.offsets),
                         weights,
-                        self.weights.block,
+                        self.weights.slice,
                         &mut sums[at..][..NR * PANEL],
-                        block > 0,
+                        slice > 0,
                     )
                 };
                 // SAFETY:
-                // - `positions` was cut to its steps, and `offsets` has a block's;
+                // - `positions` was cut to its steps, and `offsets` has a slice's;
                 // - `Tile::new` checked weights and sums, which are a tile of rows;
                 // - `kernels` checked the instruction set, and `task` prepared the thread.
                 unsafe { kernel(&tile) };
@@ -102,9 +103,9 @@ impl Convolution<'_> {
     /// Writes the results of `rows` to the map.
     fn store(
         &self,
-        block: &Block,
+        rectangle: &Rectangle,
         rows: &Range<usize>,
-        (sums, layout): (&[f32], output::Layout),
+        (sums, strides): (&[f32], Strides),
         room: &mut Scratch,
     ) {
         for channel in rows.start..rows.end.min(self.outputs) {
@@ -115,7 +116,7 @@ impl Convolution<'_> {
             };
             let row = channel - rows.start;
             // SAFETY: one task alone has these tiles of this channel.
-            unsafe { output::transform(self.isa, sums, layout, row, block, place, room) };
+            unsafe { output::transform(self.isa, sums, strides, row, rectangle, place, room) };
         }
     }
 }

@@ -9,27 +9,27 @@ use crate::weight::Matrix;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Input channels multiplied at a time, at most.
-const BLOCK: usize = 128;
+/// Input channels of a slice, at most.
+const SLICE: usize = 128;
 
-/// Weights of every point, in blocks of input channels that lie in the order in which products read them:
-/// `[POINTS][blocks][rows][block]`.
+/// Weights of every point. Products read a slice of the input channels at a time, so each slice lies together:
+/// `[POINTS][slices][rows][channels of a slice]`.
 pub(super) struct Weights {
     data: Buffer,
     channels: usize,
     /// Outputs, rounded up to a whole tile.
     pub(super) rows: usize,
-    /// Input channels of a block; the last has what is left.
-    pub(super) block: usize,
+    /// Input channels of a slice; the last has what is left.
+    pub(super) slice: usize,
 }
 
 impl Weights {
     /// Transforms `[outputs, channels * 9]`.
     pub(super) fn transform(ctx: &Context, w: Matrix<'_>, channels: usize) -> Self {
         let rows = w.rows.next_multiple_of(NR);
-        let block = channels.div_ceil(channels.div_ceil(BLOCK));
-        let blocks = channels.div_ceil(block);
-        let mut data = ctx.pool.take(POINTS * blocks * rows * block);
+        let slice = channels.div_ceil(channels.div_ceil(SLICE));
+        let slices = channels.div_ceil(slice);
+        let mut data = ctx.pool.take(POINTS * slices * rows * slice);
         let shared = Disjoint::new(data.as_f32_mut());
         let pitch = channels.next_multiple_of(LANES);
         (0..rows).into_par_iter().for_each(|row| {
@@ -43,8 +43,8 @@ impl Weights {
                     points.fill(0.0);
                 }
                 for (p, values) in points.chunks_exact(pitch).enumerate() {
-                    for (b, values) in values[..channels].chunks(block).enumerate() {
-                        let start = ((p * blocks + b) * rows + row) * block;
+                    for (b, values) in values[..channels].chunks(slice).enumerate() {
+                        let start = ((p * slices + b) * rows + row) * slice;
                         // SAFETY: each row is written by one thread, while `data` is borrowed.
                         unsafe { shared.range(start, values.len()) }.copy_from_slice(values);
                     }
@@ -55,26 +55,26 @@ impl Weights {
             data,
             channels,
             rows,
-            block,
+            slice,
         }
     }
 
     /// Blocks of input channels.
-    pub(super) fn blocks(&self) -> usize {
-        self.channels.div_ceil(self.block)
+    pub(super) fn slices(&self) -> usize {
+        self.channels.div_ceil(self.slice)
     }
 
-    /// Input channels of block `block`.
-    pub(super) fn channels(&self, block: usize) -> Range<usize> {
-        block * self.block..((block + 1) * self.block).min(self.channels)
+    /// Input channels of slice `slice`.
+    pub(super) fn channels(&self, slice: usize) -> Range<usize> {
+        slice * self.slice..((slice + 1) * self.slice).min(self.channels)
     }
 
-    /// [`NR`] rows of a point from `row` on, as a tile kernel reads them, [`Self::block`] elements apart; and the rows
+    /// [`NR`] rows of a point from `row` on, as a tile kernel reads them, [`Self::slice`] elements apart; and the rows
     /// behind them.
-    pub(super) fn tile(&self, point: usize, block: usize, row: usize) -> (&[u32], &[u32]) {
-        let start = ((point * self.blocks() + block) * self.rows + row) * self.block;
-        let (tile, rest) = self.data.as_u32()[start..].split_at(NR * self.block);
-        (tile, &rest[..rest.len().min(NR * self.block)])
+    pub(super) fn tile(&self, point: usize, slice: usize, row: usize) -> (&[u32], &[u32]) {
+        let start = ((point * self.slices() + slice) * self.rows + row) * self.slice;
+        let (tile, rest) = self.data.as_u32()[start..].split_at(NR * self.slice);
+        (tile, &rest[..rest.len().min(NR * self.slice)])
     }
 }
 
