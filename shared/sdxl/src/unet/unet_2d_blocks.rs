@@ -74,15 +74,59 @@ fn condition<B: Backend>(
     attentions.iter().map(|a| a.condition(b, prompt)).collect()
 }
 
-/// `DownBlock2D` and `CrossAttnDownBlock2D`: resnets, each followed by its attention, then a stride-2 convolution.
-pub(super) struct DownBlock<B: Backend> {
+/// The resnets of a block, each followed by its attention where the block has attentions.
+struct Layers<B: Backend> {
     resnets: Vec<ResnetBlock2D<B>>,
     attentions: Vec<Transformer2DModel<B>>,
+}
+
+impl<B: Backend> Layers<B> {
+    /// Takes the weights of one layer for each of `inputs`, the channels that its resnet reads.
+    fn load(
+        loader: &Loader<'_, B>,
+        config: &BlockConfig<'_>,
+        inputs: impl Iterator<Item = usize>,
+        outputs: usize,
+    ) -> Result<Self> {
+        let resnets = loader.pp("resnets");
+        Ok(Self {
+            resnets: inputs
+                .enumerate()
+                .map(|(i, inputs)| config.resnet(&resnets.pp(i), inputs, outputs))
+                .collect::<Result<_>>()?,
+            attentions: config.attentions(loader)?,
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.resnets.len()
+    }
+
+    /// Layer `i`.
+    fn forward(
+        &self,
+        i: usize,
+        b: &B,
+        x: B::Tensor,
+        silu_temb: &B::Tensor,
+        prompt: &BlockPrompt<B>,
+    ) -> Result<B::Tensor> {
+        let x = self.resnets[i].forward(b, x, Some(silu_temb))?;
+        match self.attentions.get(i) {
+            Some(attention) => attention.forward(b, x, &prompt[i]),
+            None => Ok(x),
+        }
+    }
+}
+
+/// `DownBlock2D` and `CrossAttnDownBlock2D`: layers, then a stride-2 convolution.
+pub(super) struct DownBlock<B: Backend> {
+    layers: Layers<B>,
     downsampler: Option<B::Conv2d>,
 }
 
 impl<B: Backend> DownBlock<B> {
-    /// Takes the weights of `layers` resnets, `inputs` to `outputs` channels; the last block has no downsampler.
+    /// Takes the weights of `layers` layers, `inputs` to `outputs` channels; the last block has no downsampler.
     ///
     /// # Errors
     /// As [`Loader::weight`].
@@ -94,19 +138,13 @@ impl<B: Backend> DownBlock<B> {
         layers: usize,
         is_last: bool,
     ) -> Result<Self> {
-        let resnets = loader.pp("resnets");
         let window = Window {
             stride: 2,
             padding: [1; 4],
         };
+        let inputs = std::iter::once(inputs).chain(std::iter::repeat(outputs));
         Ok(Self {
-            resnets: (0..layers)
-                .map(|i| {
-                    let inputs = if i == 0 { inputs } else { outputs };
-                    config.resnet(&resnets.pp(i), inputs, outputs)
-                })
-                .collect::<Result<_>>()?,
-            attentions: config.attentions(loader)?,
+            layers: Layers::load(loader, config, inputs.take(layers), outputs)?,
             downsampler: (!is_last)
                 .then(|| loader.conv2d("downsamplers.0.conv", outputs, outputs, SAMPLER, window))
                 .transpose()?,
@@ -118,7 +156,7 @@ impl<B: Backend> DownBlock<B> {
     /// # Errors
     /// The backend's.
     pub(super) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
-        condition(&self.attentions, b, prompt)
+        condition(&self.layers.attentions, b, prompt)
     }
 
     /// Every layer's output goes to `skips` as well.
@@ -133,11 +171,8 @@ impl<B: Backend> DownBlock<B> {
         prompt: &BlockPrompt<B>,
         skips: &mut Vec<B::Tensor>,
     ) -> Result<B::Tensor> {
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(b, x, Some(silu_temb))?;
-            if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(b, x, &prompt[i])?;
-            }
+        for i in 0..self.layers.len() {
+            x = self.layers.forward(i, b, x, silu_temb, prompt)?;
             skips.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
@@ -206,15 +241,14 @@ impl<B: Backend> MidBlock<B> {
     }
 }
 
-/// `UpBlock2D` and `CrossAttnUpBlock2D`: resnets that also take a skip each, then nearest neighbour and a convolution.
+/// `UpBlock2D` and `CrossAttnUpBlock2D`: layers that also take a skip each, then nearest neighbour and a convolution.
 pub(super) struct UpBlock<B: Backend> {
-    resnets: Vec<ResnetBlock2D<B>>,
-    attentions: Vec<Transformer2DModel<B>>,
+    layers: Layers<B>,
     upsampler: Option<B::Conv2d>,
 }
 
 impl<B: Backend> UpBlock<B> {
-    /// Takes the weights of one resnet for each of `skips`, the channels of the skips in the order they are taken.
+    /// Takes the weights of one layer for each of `skips`, the channels of the skips in the order they are taken.
     /// `inputs` channels come from below. The last block has no upsampler.
     ///
     /// # Errors
@@ -227,18 +261,11 @@ impl<B: Backend> UpBlock<B> {
         skips: &[usize],
         is_last: bool,
     ) -> Result<Self> {
-        let resnets = loader.pp("resnets");
         let window = Window::same(SAMPLER);
+        let hidden = std::iter::once(inputs).chain(std::iter::repeat(outputs));
+        let inputs = hidden.zip(skips).map(|(hidden, skip)| hidden + skip);
         Ok(Self {
-            resnets: skips
-                .iter()
-                .enumerate()
-                .map(|(i, skip)| {
-                    let hidden = if i == 0 { inputs } else { outputs };
-                    config.resnet(&resnets.pp(i), hidden + skip, outputs)
-                })
-                .collect::<Result<_>>()?,
-            attentions: config.attentions(loader)?,
+            layers: Layers::load(loader, config, inputs, outputs)?,
             upsampler: (!is_last)
                 .then(|| loader.conv2d("upsamplers.0.conv", outputs, outputs, SAMPLER, window))
                 .transpose()?,
@@ -250,10 +277,10 @@ impl<B: Backend> UpBlock<B> {
     /// # Errors
     /// The backend's.
     pub(super) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<BlockPrompt<B>> {
-        condition(&self.attentions, b, prompt)
+        condition(&self.layers.attentions, b, prompt)
     }
 
-    /// Takes as many of `skips`, from the end, as there are resnets. The result is as large as the skip that comes
+    /// Takes as many of `skips`, from the end, as there are layers. The result is as large as the skip that comes
     /// next: twice the size, or one less where the way down rounded up.
     ///
     /// # Errors
@@ -269,13 +296,10 @@ impl<B: Backend> UpBlock<B> {
         prompt: &BlockPrompt<B>,
         skips: &mut Vec<B::Tensor>,
     ) -> Result<B::Tensor> {
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            let skip = skips.pop().expect("as many skips as resnets");
+        for i in 0..self.layers.len() {
+            let skip = skips.pop().expect("as many skips as layers");
             x = b.concat_channels(x, skip)?;
-            x = resnet.forward(b, x, Some(silu_temb))?;
-            if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(b, x, &prompt[i])?;
-            }
+            x = self.layers.forward(i, b, x, silu_temb, prompt)?;
         }
         let (Some(upsampler), Some(skip)) = (&self.upsampler, skips.last()) else {
             return Ok(x);
