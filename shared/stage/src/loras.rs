@@ -53,7 +53,7 @@ impl Loras {
         Ok(Self(specs.iter().map(open).collect::<Result<_>>()?))
     }
 
-    /// As networks take them.
+    /// The LoRAs with their scales, as networks take them.
     pub fn to_add(&self) -> Vec<(&Lora, f32)> {
         self.0.iter().map(|(lora, scale)| (lora, *scale)).collect()
     }

@@ -121,7 +121,7 @@ pub enum Error {
     BadJson {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// What is wrong, and where.
         reason: String,
     },
     /// `weight_map` of an index names something that is not so.
@@ -178,9 +178,9 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// By the config.
+        /// The shape that the config asks for.
         expected: Vec<usize>,
-        /// In the file.
+        /// The shape in the file.
         found: Vec<usize>,
     },
     /// A weight has another number of axes than its place demands.
@@ -190,9 +190,9 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// How many axes.
+        /// The number of axes that its place demands.
         expected: usize,
-        /// In the file.
+        /// The shape in the file.
         found: Vec<usize>,
     },
     /// Weights of something else where an autoencoder is wanted.

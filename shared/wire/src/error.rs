@@ -109,9 +109,9 @@ pub enum Error {
     Offsets {
         /// The tensor.
         tensor: String,
-        /// Where it begins, in bytes from the body's begin.
+        /// Where the tensor begins, in bytes from the begin of the body.
         begin: usize,
-        /// Where it ends.
+        /// Where the tensor ends.
         end: usize,
         /// Where the tensors before it end.
         expected: usize,
@@ -257,7 +257,7 @@ pub enum Error {
         tensor: &'static str,
         /// The tensor it is held against.
         other: &'static str,
-        /// That one's batch size.
+        /// The other's batch size.
         expected: usize,
         /// This one's.
         found: usize,
@@ -269,7 +269,7 @@ pub enum Error {
         tensor: &'static str,
         /// The tensor it is held against.
         other: &'static str,
-        /// That one's shape.
+        /// The other's shape.
         expected: Vec<usize>,
         /// This one's.
         found: Vec<usize>,

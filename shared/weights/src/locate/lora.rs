@@ -63,7 +63,7 @@ pub struct LoraPair {
 pub struct Lora {
     name: String,
     path: PathBuf,
-    /// By part and flat name.
+    /// The pair of each layer, by the part of the checkpoint and the layer's flat name.
     pairs: BTreeMap<(Part, String), LoraPair>,
     /// Asked for.
     seen: Mutex<HashSet<(Part, String)>>,

@@ -6,7 +6,7 @@ use half::f16;
 /// How the elements of a tensor lie in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stored {
-    /// As they are computed with.
+    /// A type that networks compute with.
     As(Dtype),
     /// IEEE 754 binary64, rounded to F32.
     F64,

@@ -170,8 +170,8 @@ impl Cpu {
 }
 
 impl Cpu {
-    /// In what type a layer's products are formed: int8 where its weights are, the CPU multiplies them, and nothing speaks
-    /// for floats. What a LoRA adds does, since it is floats.
+    /// The type in which a layer's products are formed: int8 where the weights are int8, the CPU multiplies int8, and
+    /// nothing asks for floats. A LoRA asks for floats, since it is made of them.
     fn operand_type(&self, layer: &Linear) -> Compute {
         let weight = &layer.weight;
         let int8 = weight.dtype() == Dtype::I8 && self.ctx.isa.has_int8();

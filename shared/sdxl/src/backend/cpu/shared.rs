@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Where values are shared from, and where the counts of those that are gone wait for the next.
+/// Makes values to be shared. The counts of values that are gone wait here for the next ones.
 #[derive(Debug)]
 pub(super) struct Counts<T>(Arc<Mutex<Vec<Arc<Option<T>>>>>);
 
@@ -38,7 +38,7 @@ impl<T> Clone for Counts<T> {
 /// A value that clones share, as an [`Arc`]'s do.
 #[derive(Debug)]
 pub(super) struct Shared<T> {
-    /// Both are there until the value is taken out, or dropped.
+    /// Count and value are there until the value is taken out, or dropped.
     count: Option<Arc<Option<T>>>,
     counts: Counts<T>,
 }

@@ -8,7 +8,7 @@ use turbo_kernels::{Compute, Context, Left, Panels, Planes};
 #[derive(Clone, Debug)]
 pub(crate) struct CpuTensor {
     pub(super) form: Shared<Form>,
-    /// Of a map; tokens are one column.
+    /// Height and width of a map; tokens are one column.
     pub(super) height: usize,
     pub(super) width: usize,
     /// Tokens, which the host sees row by row, or a map, channel by channel.
