@@ -31,9 +31,9 @@ fn terminated() {
         SIGALRM, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
     };
     use signal_hook::{iterator::Signals, low_level::emulate_default_handler};
-    // Taken note of and no more: a write beyond `ulimit -f` is then an error of the write.
+    // The handler takes note and does no more: a write beyond `ulimit -f` is then an error of the write.
     let _ = signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default());
-    // Of a terminal that is closed, a time that is up, and what job schedulers send.
+    // A closed terminal, a time that is up, and job schedulers send these.
     let mut ends = vec![SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGALRM, SIGUSR1, SIGUSR2];
     ends.retain(|&signal| !turbo_process::is_ignored(signal));
     let Ok(mut signals) = Signals::new(ends) else {

@@ -44,7 +44,7 @@ impl<S: Source<Head: Clone, Body: Clone>> Side<S> {
         }
     }
 
-    /// Takes the next item of the source itself. Whether there is one.
+    /// Takes the next item of the source itself, and says whether there is one.
     fn advance(&mut self, output: &Output) -> Result<Option<S::Head>, Fault> {
         if self.ended {
             return Ok(None);
@@ -74,8 +74,8 @@ impl<S: Source<Head: Clone, Body: Clone>> Side<S> {
         }
     }
 
-    /// This side has ended where `other` has an item. Whether this one's only item is repeated for it; if this side is
-    /// empty and the other's item is its only one, that one is repeated no times.
+    /// Called when this side has ended and `other` has an item: says whether this side's only item is repeated for it. If
+    /// this side is empty and `other`'s item is its only one, that item is repeated no times.
     ///
     /// # Errors
     /// Neither side has just one item.

@@ -63,7 +63,7 @@ impl<K: Clone + PartialEq, T> Slot<K, T> {
     /// What `key` names, and the time it took to open, zero if it was open.
     ///
     /// # Errors
-    /// Those of `open`; nothing is open then.
+    /// What `open` fails with; nothing is open then.
     pub fn get(&mut self, key: &K, open: impl FnOnce() -> Result<T>) -> Result<(Rc<T>, Duration)> {
         let start = Instant::now();
         // What was open goes first: two models may not fit.

@@ -28,11 +28,11 @@ impl<E: Into<Error>> From<E> for Fault {
 pub trait Source {
     /// What is known of an item at once.
     type Head;
-    /// The rest of it.
+    /// The rest of an item.
     type Body;
 
-    /// The next item's head; none at the end. A body that was not taken is passed over. `output` is what no input may
-    /// be.
+    /// The next item's head; none at the end. A body that was not taken is passed over. `output` is where
+    /// the tool writes, which no input may be.
     ///
     /// # Errors
     /// [`Fault::Item`] for an item that cannot be and that others may follow; [`Fault::Run`] where the input fails. Both

@@ -169,7 +169,7 @@ struct Run<'a, S: Stage> {
 }
 
 impl<S: Stage> Run<'_, S> {
-    /// Does the next item. Whether there was one.
+    /// Does the next item, and says whether there was one.
     fn item(&mut self, record: u64) -> Result<bool, Fault> {
         let Self { source, stage, .. } = self;
         let Some(head) = source.next(self.emitter.output())? else {

@@ -1,6 +1,6 @@
 //! `EulerAncestralDiscreteScheduler`: Euler steps with fresh noise after each, SDXL Turbo's own.
 
-use super::sigma_space::{SigmaSpace, add_noise, ancestral_step};
+use super::sigma_space::{SigmaSpace, ancestral_step};
 use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::betas::{Defaults, Training, ZeroSnr};

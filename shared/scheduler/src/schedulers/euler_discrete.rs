@@ -1,6 +1,6 @@
 //! `EulerDiscreteScheduler`: Euler steps, without noise.
 
-use super::sigma_space::{SigmaSpace, add_noise};
+use super::sigma_space::SigmaSpace;
 use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::betas::{Defaults, Training, ZeroSnr, linspace};

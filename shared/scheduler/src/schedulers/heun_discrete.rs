@@ -1,6 +1,6 @@
 //! `HeunDiscreteScheduler`: Heun's method, which calls the network at both ends of a step and goes by the mean slope.
 
-use super::sigma_space::{Half, SigmaSpace, add_noise, derivative, interleave};
+use super::sigma_space::{Half, SigmaSpace, derivative, interleave};
 use crate::keys::Keys;
 use crate::prediction::{Limit, Prediction, zip};
 use crate::schedule::Schedule;

@@ -1,6 +1,6 @@
 //! `LMSDiscreteScheduler`: a linear multistep method, which goes by a cubic through the last four slopes.
 
-use super::sigma_space::{SigmaSpace, add_noise, derivative};
+use super::sigma_space::{SigmaSpace, derivative};
 use crate::keys::Keys;
 use crate::prediction::{Prediction, zip};
 use crate::schedule::Schedule;

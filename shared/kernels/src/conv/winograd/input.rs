@@ -3,7 +3,7 @@
 use super::rectangles::Rectangle;
 use super::strides::Strides;
 use super::transform::{IN, Lanes, OUT, b};
-use crate::arch::{LANES, PANEL};
+use crate::arch::LANES;
 use crate::isa::Isa;
 use crate::isa::per_isa;
 use crate::memory::Scratch;
@@ -96,7 +96,7 @@ fn sort(isa, line: &[f32], p0: &mut [f32], p1: &mut [f32], p2: &mut [f32], p3: &
 }
 
 per_isa! {
-/// Transforms along the rows: `tiles` tiles, whole vectors of them, to [`POINTS`] numbers, `stride` apart.
+/// Transforms along the rows: `tiles` tiles, whole vectors of them, to `IN * IN` numbers, `stride` apart.
 fn along(isa, phases: &[f32], phase_pitch: usize, tiles: usize, out: &mut [f32], stride: usize) {
     for t in (0..tiles).step_by(LANES) {
         for i in 0..IN {

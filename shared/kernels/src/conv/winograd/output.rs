@@ -2,7 +2,7 @@
 
 use super::rectangles::Rectangle;
 use super::strides::Strides;
-use super::transform::{IN, Lanes, OUT, POINTS, a};
+use super::transform::{IN, Lanes, OUT, a};
 use crate::arch::{LANES, PANEL};
 use crate::isa::{Isa, per_isa};
 use crate::math::{Activation, activate_inline};
@@ -71,7 +71,7 @@ fn finish(isa, from: &[f32], add: bool, activation: Activation, to: &mut [f32]) 
 }
 
 per_isa! {
-/// [`POINTS`] rows of sums, `stride` apart, to `[OUT][PANEL * OUT]`: rows of pixels.
+/// `IN * IN` rows of sums, `stride` apart, to `[OUT][PANEL * OUT]`: rows of pixels.
 fn back(isa, sums: &[f32], stride: usize, lanes: usize, bias: f32, out: &mut [f32]) {
     let mut columns = [0.0; OUT * LANES];
     for l in (0..lanes).step_by(LANES) {
