@@ -136,12 +136,11 @@ impl Weight {
     pub fn to_f32(&self) -> Vec<f32> {
         // A clone would allocate its shape once more, for each row of an embedding.
         let made;
-        let weight = match self.stored {
-            Stored::As(_) => self,
-            _ => {
-                made = self.widened();
-                &made
-            }
+        let weight = if matches!(self.stored, Stored::As(_)) {
+            self
+        } else {
+            made = self.widened();
+            &made
         };
         let bytes = weight.bytes();
         match weight.dtype() {
