@@ -21,15 +21,15 @@
 //!   autoencoder as matrices `to_q`, `to_k`, `to_v` and `to_out.0`; TAESDXL as `encoder.layers.N` and
 //!   `decoder.layers.N`.
 //! - A [`Weight`] is used where it lies, in the mapped file: a checkpoint of 5 GB opens in milliseconds, and processes
-//!   share one copy. Copied are a single file's `text_projection`, which is stored transposed, and tensors of types
-//!   that networks do not compute with: 8-bit floats are widened to F16, F64 is rounded to F32.
+//!   share one copy. Two kinds of tensors are copied: a single file's `text_projection`, which is stored transposed, and
+//!   those of types that networks do not compute with (8-bit floats are widened to F16, F64 is rounded to F32).
 //! - A [`Lora`] is what a LoRA file of any dialect adds to the layers of a part, under diffusers' names.
 //! - [`open_vae`] and [`locate_vae`] open an autoencoder by itself; [`open_file`] opens any file, as it is.
 //!
 //! # Which file of a part
-//! `NAME.fp16.safetensors` (see [`Variant`]) before `NAME.safetensors`, each whole or in shards with an index; `NAME`
-//! is `model` for text encoders and `diffusion_pytorch_model` for the rest. Where there is neither, the one file of
-//! another variant (`NAME.bf16.safetensors`); several are named in the error.
+//! `NAME.fp16.safetensors` (see [`Variant`]) is taken before `NAME.safetensors`, each whole or in shards with an index;
+//! `NAME` is `model` for text encoders and `diffusion_pytorch_model` for the rest. Where there is neither, the only file
+//! of another variant (`NAME.bf16.safetensors`) is taken; if there are several, the error names them.
 //!
 //! # Configs of single files
 //! A single file has neither configs nor tokenizers. Both are taken from the folder beside the file that is called
@@ -38,8 +38,8 @@
 //! config.
 //!
 //! # A mapped file must not change
-//! A file that is cut while it is mapped ends the process, with its name on stderr and status 1; one that is overwritten in place changes the
-//! numbers. Programs that fetch or convert checkpoints write under another name and rename.
+//! A file that is cut while it is mapped ends the process, with the file's name on stderr and status 1; a file that is
+//! overwritten in place changes the numbers. Programs that fetch or convert checkpoints write under another name and rename.
 #![deny(unsafe_code)]
 
 mod error;

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use crate::{Error, Frame, Header, Kind, Limits, Result};
 
-/// First piece that is reserved for bytes to come. Whatever a header announces, a reader holds at
+/// Bytes of the first piece that is reserved for a body. Whatever a header announces, a reader holds at
 /// most this and twice what it has received.
 const FIRST_RESERVE: usize = 64 << 10;
 

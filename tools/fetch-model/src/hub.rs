@@ -68,7 +68,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// The same with another number of retries.
+    /// This client, with another number of retries.
     #[must_use]
     pub fn with_retries(&self, retries: u32) -> Self {
         Self { retries, ..*self }

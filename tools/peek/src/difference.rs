@@ -10,9 +10,9 @@ use crate::number::{Number, numbers};
 /// What two tensors may differ by. A bound that is not given does not bind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bounds {
-    /// Of the norm of the difference over the norm of the other.
+    /// The greatest norm of the difference, over the norm of the other tensor.
     pub(crate) relative: Option<f64>,
-    /// Of every value.
+    /// The greatest difference of any value.
     pub(crate) absolute: Option<f64>,
 }
 
@@ -227,7 +227,7 @@ mod tests {
             );
             assert!(!far.is_within(&bounds(Some(1e300), None)));
         }
-        // What is infinite in both hides nothing else.
+        // A value that is infinite in both differs by nothing, so that it hides no other.
         let beside = distance(&[inf, 1.0], &[inf, 2.0]);
         assert_eq!((beside.max_abs, beside.relative), (1.0, 0.5));
     }

@@ -35,7 +35,7 @@ impl Number {
     }
 }
 
-/// As short as still tells the value from its neighbours.
+/// Writes the value as short as still tells it from its neighbours.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

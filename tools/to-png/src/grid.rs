@@ -30,7 +30,7 @@ impl Grid {
     /// Checks a frame's size, before its pictures are read.
     ///
     /// # Errors
-    /// It is not that of the pictures before.
+    /// The size is another than that of the pictures before.
     pub(crate) fn expect(&mut self, (height, width): (u32, u32)) -> Result<()> {
         if self.pictures.is_empty() {
             (self.height, self.width) = (height, width);

@@ -81,7 +81,7 @@ impl Rows {
     }
 }
 
-/// Of an absolute path the last part.
+/// The last part of an absolute path; any other text as it is.
 fn without_folder(value: &str) -> String {
     match Path::new(value).file_name() {
         Some(name) if Path::new(value).is_absolute() => name.to_string_lossy().into_owned(),

@@ -49,7 +49,7 @@ impl Files {
     }
 }
 
-/// By what a file is known, whatever its name: device, inode and time of the last change. A file that another run puts
+/// What tells a file from others, whatever its name: device, inode and time of the last change. A file that another run puts
 /// in its place may get the inode of one that is gone, but not its time.
 #[cfg(unix)]
 type Identity = (u64, u64, i64, i64);

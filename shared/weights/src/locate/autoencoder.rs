@@ -166,7 +166,7 @@ pub(crate) fn with_config(
     })
 }
 
-/// The class by the names; `config` counts if it is of that class.
+/// Tells the class by the tensors' names. `config` counts only if it is of that class.
 pub(crate) fn from_file(file: TensorFile, config: Option<Value>) -> Result<Autoencoder> {
     let Some(class) = VaeClass::of_names(&file) else {
         return Err(Error::NotAVae { path: file.path });

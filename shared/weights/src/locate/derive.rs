@@ -105,7 +105,7 @@ impl Derive<'_> {
             depths.push(self.depths(&format!("down_blocks.{level}"), layers));
             heads.push(width / 64);
         }
-        // From the lowest on; a block has an attention more than on the way down.
+        // Up blocks are listed from the lowest on; each has one attention more than its down block.
         let up_depths: Vec<Vec<usize>> = (0..levels)
             .map(|n| self.depths(&format!("up_blocks.{n}"), layers + 1))
             .collect();
@@ -168,7 +168,7 @@ impl Derive<'_> {
         (0..count.max(1)).map(depth).collect()
     }
 
-    /// From the decoder where there is one, else from the encoder.
+    /// The config of an `AutoencoderKL`, read off the decoder where there is one, else off the encoder.
     pub(crate) fn autoencoder_kl(&self) -> Result<Value> {
         let decoder = self.file.has_prefix("decoder.");
         let blocks = if decoder {

@@ -121,7 +121,7 @@ pub(crate) fn file(cache: &Path, id: &ModelId, file: &str) -> Result<(PathBuf, S
 }
 
 fn by_prefix(id: &ModelId, revision: &str, cached: &[String], cache: &Path) -> Result<String> {
-    /// Fewer digits are a word sooner than a hash.
+    /// With fewer digits a revision is a word rather than a hash.
     const SHORTEST: usize = 4;
     let hash = is_hex(revision) && revision.len() >= SHORTEST;
     let fits: Vec<_> = cached

@@ -23,7 +23,7 @@ pub struct LoraSpec {
 impl FromStr for LoraSpec {
     type Err = String;
 
-    /// A `=` that no number follows is of the file's name.
+    /// A `=` that no number follows belongs to the file's name.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (file, scale) = match text.rsplit_once('=') {
             Some((file, scale)) if !Path::new(text).exists() => match scale.trim().parse::<f32>() {
@@ -65,7 +65,7 @@ pub struct Lora {
     path: PathBuf,
     /// The pair of each layer, by the part of the checkpoint and the layer's flat name.
     pairs: BTreeMap<(Part, String), LoraPair>,
-    /// Asked for.
+    /// The layers that were asked for.
     seen: Mutex<HashSet<(Part, String)>>,
 }
 

@@ -46,7 +46,7 @@ impl LocateOptions {
     }
 }
 
-/// A located checkpoint. Of a folder nothing is opened until asked for; of a single file, the header.
+/// A located checkpoint. A folder's files are opened when they are asked for, a single file's header at once.
 pub struct Model {
     name: String,
     source: Source,
@@ -239,7 +239,7 @@ impl Model {
         };
         let weights = Weights::from_file(file)?;
         if part == Part::TextEncoder {
-            // Of a `CLIPTextModel` no projection is used, though some files have it.
+            // A `CLIPTextModel` uses no projection, though some files have one.
             weights.ignore("text_projection.");
         }
         Ok(weights)

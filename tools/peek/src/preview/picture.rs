@@ -121,8 +121,7 @@ impl Picture {
         }
     }
 
-    /// With each pixel as a square, so that the longer side has at least so many pixels if it had less than half of
-    /// them.
+    /// Enlarged by a whole factor, as far as the longer side stays within `side`: each pixel becomes a square.
     pub(crate) fn enlarged(&self, side: usize) -> Self {
         let factor = (side / self.width.max(self.height)).max(1);
         let (width, height) = (self.width * factor, self.height * factor);
