@@ -204,9 +204,6 @@ fn full_devices_and_itself_as_output() {
     let folder = folder();
     let frame = image(3, 5, &[]);
     fs::write(folder.path().join("a.st"), &frame).unwrap();
-    let output = shell(folder.path(), r#""$0" a.st > /dev/full"#);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("peek: a.st: stdout: No space left"));
     // The frames matter more than what is told of them.
     let output = shell(folder.path(), r#""$0" a.st 2> /dev/full"#);
     assert_eq!(output.status.code(), Some(0));
