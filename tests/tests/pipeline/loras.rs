@@ -115,6 +115,26 @@ fn the_demos_own_draw_what_diffusers_draws() {
     }
 }
 
+/// The weights that a LoRA changes may be int8: its share is added in floats.
+#[test]
+fn an_int8_checkpoint_takes_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stage = tool("quantize-model", "--quiet --output").arg(folder.path());
+    pipe([stage.arg("demo")]).run().ok();
+    let lora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/line-drawing.safetensors");
+    let cases = golden_cases("demo_adapters");
+    let case = &cases["cases"][0];
+    let encode = tool("encode-text", "").model(folder.path()).arg("--lora");
+    let encode = encode.arg(lora).arg(text(case, "prompt"));
+    let denoise = tool("denoise", "--steps 1 --seed").arg(case["seed"].to_string());
+    let found = latents([encode, denoise]).to_f32(names::LATENTS);
+    let expected = golden("demo_adapters")["0/latents"].f32();
+    let e = relative_error(&found.expect("f32"), &expected);
+    println!("int8 with a lora: e = {e:.1e}");
+    // As far as int8 is without one; without the LoRA the picture would be another.
+    assert!(e <= 0.06, "{e}");
+}
+
 /// A stream whose records name different files gives each of them what a run of its own gives.
 #[test]
 fn records_name_their_own() {

@@ -158,8 +158,8 @@ impl Denoise<'_> {
         if let Some(recipe) = recipes::of_name(model).filter(|recipe| !sampling.follows(recipe)) {
             self.warned.recipe = true;
             self.console.warn(format_args!(
-                "{model}: by its name this model wants another scheduler than {}; --recipe {} takes what its authors \
-                 say",
+                "{model}: by its name this model wants another scheduler than {}, or other steps of it; --recipe {} takes \
+                 what its authors say",
                 sampling.scheduler_name(),
                 recipe.name
             ));

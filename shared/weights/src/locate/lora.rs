@@ -319,8 +319,15 @@ impl Peft {
 /// Why a key is not understood.
 fn refusal(file: &TensorFile, key: &str) -> String {
     let has = |word: &str| key.contains(word);
+    // Of what these hold, a merged checkpoint holds all.
+    let unsupported = |name: &str| {
+        format!(
+            "tensor `{key}`: {name} is not supported; merge it into a checkpoint with the program that it is for, and \
+             give that as --model"
+        )
+    };
     if has("dora_scale") || has("lora_magnitude_vector") {
-        return format!("tensor `{key}`: DoRA is not supported");
+        return unsupported("DoRA");
     }
     for (word, name) in [
         ("hada_", "LoHa"),
@@ -329,7 +336,7 @@ fn refusal(file: &TensorFile, key: &str) -> String {
         ("oft_", "OFT"),
     ] {
         if has(word) {
-            return format!("tensor `{key}`: {name} is not supported");
+            return unsupported(name);
         }
     }
     if let Some(other) = identify::identify(file)

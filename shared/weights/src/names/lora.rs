@@ -7,6 +7,11 @@
 //! - kohya: `lora_unet_`, `lora_te1_`, `lora_te2_` over names whose points are underscores, of diffusers' blocks or of
 //!   the single-file layout's, with `.lora_down.weight`, `.lora_up.weight` and `.alpha`; ComfyUI's `diffusion_model.`.
 //!
+//! LoHa and LoKr are left out. LoHa's product of two matrices of rank r, number by number, is a LoRA of rank r squared;
+//! of the ranks in use, 8 to 32, that makes 64 to 1024, up to the weight's own size. The rank of LoKr's Kronecker product
+//! is that of both factors multiplied, which is mostly full. Added where weights are read, as a LoRA is, neither would
+//! cost about its own size.
+//!
 //! All come down to the layer's name in diffusers with underscores for points, which is the one spelling that no
 //! dialect leaves open. diffusers: `loaders/lora_conversion_utils.py`.
 
