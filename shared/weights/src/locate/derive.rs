@@ -275,7 +275,8 @@ impl Derive<'_> {
     }
 }
 
-/// The published `scheduler_config.json` of SDXL Turbo.
+/// The published `scheduler_config.json` of SDXL Turbo. Its own class does not know all of these keys; others do, and
+/// take them over, as DDIM `clip_sample`.
 pub(crate) fn scheduler() -> Value {
     json!({
         "_class_name": "EulerAncestralDiscreteScheduler",
@@ -288,6 +289,10 @@ pub(crate) fn scheduler() -> Value {
         "steps_offset": 1,
         "trained_betas": null,
         "interpolation_type": "linear",
+        "clip_sample": false,
+        "sample_max_value": 1.0,
+        "set_alpha_to_one": false,
+        "skip_prk_steps": true,
     })
 }
 
@@ -372,6 +377,12 @@ mod tests {
             for (key, value) in ours.as_object().unwrap() {
                 assert_eq!(value, &published[name][key], "{name} {key}");
             }
+        }
+        for key in published["scheduler"].as_object().unwrap().keys() {
+            assert!(
+                key == "_diffusers_version" || scheduler().get(key).is_some(),
+                "{key}"
+            );
         }
     }
 }
