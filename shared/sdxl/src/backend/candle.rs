@@ -43,11 +43,22 @@ impl Candle {
         };
         let device = match device {
             Device::CandleCpu | Device::Cpu => candle_core::Device::Cpu,
-            Device::Cuda(n) => candle_core::Device::new_cuda_with_stream(n)?,
+            Device::Cuda(n) => cuda(n)?,
             Device::Metal => candle_core::Device::new_metal(0)?,
         };
         Ok(Self { device, dtype })
     }
+
+    /// While it is held, shapes and strides, which candle's kernels read from the GPU's memory, are uploaded once and
+    /// not at every call. Never while host values are uploaded: what is kept stays until the thread ends.
+    #[cfg(feature = "cuda")]
+    fn keep_shapes(&self) -> impl Sized + use<> {
+        let device = self.device.as_cuda_device().ok();
+        device.map(candle_core::CudaDevice::enable_cuda_graph_htod_cache)
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn keep_shapes(&self) -> impl Sized + use<> {}
 
     /// A weight on the device, in `dtype`.
     fn upload(&self, weight: &Weight, dtype: candle_core::DType) -> Result<Tensor> {
@@ -66,6 +77,19 @@ impl Candle {
 
     /// Group norm, then an activation, in f32.
     fn normed(&self, x: &Tensor, norm: &Norm, activation: Activation) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if self.device.is_cuda() {
+            let (weight, bias) = (&norm.weight, &norm.bias);
+            let silu = activation == Activation::Silu;
+            let x = x.contiguous()?;
+            let x = turbo_cuda::group_norm(&x, weight, bias, norm.groups, norm.eps, silu)?;
+            let rest = if silu {
+                Activation::Identity
+            } else {
+                activation
+            };
+            return activated(x, rest);
+        }
         let (_, channels, height, width) = x.dims4()?;
         let x = x.to_dtype(candle_core::DType::F32)?;
         // Sums of rows first, then of those: long sums in f32 lose digits.
@@ -150,6 +174,17 @@ fn causal_mask(start: usize, rows: usize, keys: usize, like: &Tensor) -> Result<
     Ok(Tensor::from_vec(mask, (1, rows, keys), like.device())?)
 }
 
+#[cfg(feature = "cuda")]
+fn cuda(ordinal: usize) -> Result<candle_core::Device> {
+    Ok(turbo_cuda::open(ordinal)?)
+}
+
+/// What candle says where it was built without it.
+#[cfg(not(feature = "cuda"))]
+fn cuda(ordinal: usize) -> Result<candle_core::Device> {
+    Ok(candle_core::Device::new_cuda(ordinal)?)
+}
+
 impl Backend for Candle {
     type Tensor = Tensor;
     type Linear = Linear;
@@ -215,18 +250,32 @@ impl Backend for Candle {
     }
 
     fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         Ok((x + y)?)
     }
 
     fn activate(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         activated(x, activation)
     }
 
     fn soft_clamp(&self, x: Tensor) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         Ok(((x / 3.)?.tanh()? * 3.)?)
     }
 
     fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
+        #[cfg(feature = "cuda")]
+        if self.device.is_cuda() {
+            let x = x.contiguous()?;
+            return Ok(turbo_cuda::layer_norm(
+                &x,
+                &norm.weight,
+                &norm.bias,
+                norm.eps,
+            )?);
+        }
         let x = x.to_dtype(candle_core::DType::F32)?;
         let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
@@ -236,10 +285,12 @@ impl Backend for Candle {
     }
 
     fn group_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         self.normed(x, norm, Activation::Identity)
     }
 
     fn linear(&self, x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         let y = x.squeeze(0)?.matmul(&layer.weight)?.unsqueeze(0)?;
         let y = match &layer.bias {
             Some(bias) => y.broadcast_add(bias)?,
@@ -253,6 +304,7 @@ impl Backend for Candle {
     }
 
     fn linear_geglu(&self, x: &Tensor, layer: &Linear) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         let y = self.linear(x, layer, Activation::Identity)?;
         let halves = y.chunk(2, D::Minus1)?;
         let gate = halves[1].contiguous()?.gelu_erf()?;
@@ -265,6 +317,7 @@ impl Backend for Candle {
         layer: &Conv2d,
         after: After<'_, Self>,
     ) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         let mut x = match input.norm {
             Some(norm) => self.normed(input.x, norm, input.activation)?,
             None => activated(input.x.clone(), input.activation)?,
@@ -295,20 +348,24 @@ impl Backend for Candle {
     }
 
     fn concat_channels(&self, a: Tensor, b: Tensor) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         Ok(Tensor::cat(&[a, b], 1)?)
     }
 
     fn map_to_tokens(&self, x: Tensor) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         Ok(x.flatten_from(2)?.transpose(1, 2)?.contiguous()?)
     }
 
     fn tokens_to_map(&self, x: Tensor, height: usize, width: usize) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         let (_, _, channels) = x.dims3()?;
         let x = x.transpose(1, 2)?.contiguous()?;
         Ok(x.reshape((1, channels, height, width))?)
     }
 
     fn keys_values(&self, keys: Tensor, values: Tensor, heads: usize) -> Result<KeysValues> {
+        let _shapes = self.keep_shapes();
         let split = |x: Tensor| x.squeeze(0)?.reshape(((), heads, x.dim(2)? / heads));
         Ok(KeysValues {
             keys: split(keys)?.permute((1, 2, 0))?.contiguous()?,
@@ -317,6 +374,7 @@ impl Backend for Candle {
     }
 
     fn attention(&self, queries: Tensor, kv: &KeysValues, causal: bool) -> Result<Tensor> {
+        let _shapes = self.keep_shapes();
         let (heads, d, keys) = kv.keys.dims3()?;
         let tokens = queries.dim(1)?;
         // Scaled before the product, so that it doesn't overflow in f16.
