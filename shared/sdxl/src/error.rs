@@ -45,7 +45,8 @@ pub enum Error {
         total: usize,
     },
     /// candle failed, for example for lack of memory on the device.
-    #[error("candle: {0}")]
+    // What follows the first line is a backtrace.
+    #[error("candle: {}", .0.to_string().lines().next().unwrap_or_default())]
     Candle(#[from] candle_core::Error),
 }
 

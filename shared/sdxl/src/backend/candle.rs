@@ -49,17 +49,6 @@ impl Candle {
         Ok(Self { device, dtype })
     }
 
-    /// While it is held, shapes and strides, which candle's kernels read from the GPU's memory, are uploaded once and
-    /// not at every call. Never while host values are uploaded: what is kept stays until the thread ends.
-    #[cfg(feature = "cuda")]
-    fn keep_shapes(&self) -> impl Sized + use<> {
-        let device = self.device.as_cuda_device().ok();
-        device.map(candle_core::CudaDevice::enable_cuda_graph_htod_cache)
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    fn keep_shapes(&self) -> impl Sized + use<> {}
-
     /// A weight on the device, in `dtype`.
     fn upload(&self, weight: &Weight, dtype: candle_core::DType) -> Result<Tensor> {
         let stored = match weight.dtype() {
@@ -174,6 +163,17 @@ fn causal_mask(start: usize, rows: usize, keys: usize, like: &Tensor) -> Result<
     Ok(Tensor::from_vec(mask, (1, rows, keys), like.device())?)
 }
 
+/// While it is held, shapes and strides, which candle's kernels read from a GPU's memory, are uploaded once and not at
+/// every call. Never while host values are uploaded: what is kept stays until the thread ends.
+#[cfg(feature = "cuda")]
+fn keep_shapes(device: &candle_core::Device) -> impl Sized + use<> {
+    let device = device.as_cuda_device().ok();
+    device.map(candle_core::CudaDevice::enable_cuda_graph_htod_cache)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn keep_shapes(_: &candle_core::Device) -> impl Sized + use<> {}
+
 #[cfg(feature = "cuda")]
 fn cuda(ordinal: usize) -> Result<candle_core::Device> {
     Ok(turbo_cuda::open(ordinal)?)
@@ -250,22 +250,22 @@ impl Backend for Candle {
     }
 
     fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         Ok((x + y)?)
     }
 
     fn activate(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         activated(x, activation)
     }
 
     fn soft_clamp(&self, x: Tensor) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         Ok(((x / 3.)?.tanh()? * 3.)?)
     }
 
     fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         #[cfg(feature = "cuda")]
         if self.device.is_cuda() {
             let x = x.contiguous()?;
@@ -285,12 +285,12 @@ impl Backend for Candle {
     }
 
     fn group_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         self.normed(x, norm, Activation::Identity)
     }
 
     fn linear(&self, x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         let y = x.squeeze(0)?.matmul(&layer.weight)?.unsqueeze(0)?;
         let y = match &layer.bias {
             Some(bias) => y.broadcast_add(bias)?,
@@ -304,7 +304,7 @@ impl Backend for Candle {
     }
 
     fn linear_geglu(&self, x: &Tensor, layer: &Linear) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         let y = self.linear(x, layer, Activation::Identity)?;
         let halves = y.chunk(2, D::Minus1)?;
         let gate = halves[1].contiguous()?.gelu_erf()?;
@@ -317,7 +317,7 @@ impl Backend for Candle {
         layer: &Conv2d,
         after: After<'_, Self>,
     ) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         let mut x = match input.norm {
             Some(norm) => self.normed(input.x, norm, input.activation)?,
             None => activated(input.x.clone(), input.activation)?,
@@ -348,24 +348,24 @@ impl Backend for Candle {
     }
 
     fn concat_channels(&self, a: Tensor, b: Tensor) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         Ok(Tensor::cat(&[a, b], 1)?)
     }
 
     fn map_to_tokens(&self, x: Tensor) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         Ok(x.flatten_from(2)?.transpose(1, 2)?.contiguous()?)
     }
 
     fn tokens_to_map(&self, x: Tensor, height: usize, width: usize) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         let (_, _, channels) = x.dims3()?;
         let x = x.transpose(1, 2)?.contiguous()?;
         Ok(x.reshape((1, channels, height, width))?)
     }
 
     fn keys_values(&self, keys: Tensor, values: Tensor, heads: usize) -> Result<KeysValues> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         let split = |x: Tensor| x.squeeze(0)?.reshape(((), heads, x.dim(2)? / heads));
         Ok(KeysValues {
             keys: split(keys)?.permute((1, 2, 0))?.contiguous()?,
@@ -374,7 +374,7 @@ impl Backend for Candle {
     }
 
     fn attention(&self, queries: Tensor, kv: &KeysValues, causal: bool) -> Result<Tensor> {
-        let _shapes = self.keep_shapes();
+        let _shapes = keep_shapes(&self.device);
         let (heads, d, keys) = kv.keys.dims3()?;
         let tokens = queries.dim(1)?;
         // Scaled before the product, so that it doesn't overflow in f16.
