@@ -48,8 +48,9 @@ fn terminated() {
     let _ = std::thread::Builder::new().spawn(wait);
 }
 
-/// Removes the temporary files of a process that has no memory left. Allocates nothing, and waits for nobody.
-pub(crate) fn remove_temporary_files() {
+/// Removes the temporary files of a process that is about to end in a way that nothing can hold up: it has no memory
+/// left, or its weights are gone. Allocates nothing, and waits for nobody.
+pub fn remove_temporary_files() {
     if let Ok(files) = TEMPORARY.try_lock() {
         for file in files.iter() {
             let _ = std::fs::remove_file(file);

@@ -88,6 +88,7 @@ pub use exhausted::set_task;
 pub use flags::{OnError, Progress, ReportArgs, parse_size};
 pub use generate::Document;
 pub use input::{Input, InputArgs, Source};
+pub use interrupt::remove_temporary_files;
 pub use memory::max_rss_bytes;
 pub use output::{Output, OutputArgs, refuse_same_file};
 pub use path::quote;

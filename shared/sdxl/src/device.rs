@@ -173,12 +173,23 @@ pub(crate) fn isa() -> Result<Isa> {
     Isa::detect().map_err(Error::Device)
 }
 
-/// Has every network of this process compute on so many threads of the CPU. Without it there is one for each core, or
-/// what `RAYON_NUM_THREADS` says. The first call decides, and comes before a network is opened.
-pub fn use_threads(threads: NonZeroUsize) {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
-    // It fails only where the threads are there already, made by an earlier call.
-    let _ = builder.build_global();
+/// Starts the threads of the CPU on which every network of this process computes: so many, or one for each core, or what
+/// `RAYON_NUM_THREADS` says. The first call decides, and comes before a network is opened.
+///
+/// # Errors
+/// The system gives no more threads, or no memory for them.
+pub fn use_threads(threads: Option<NonZeroUsize>) -> Result<()> {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, NonZeroUsize::get));
+    let Err(error) = builder.build_global() else {
+        return Ok(());
+    };
+    match std::error::Error::source(&error) {
+        Some(cause) => Err(Error::Device(format!(
+            "threads: cannot start any more: {cause}"
+        ))),
+        // They are there already, made by an earlier call.
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

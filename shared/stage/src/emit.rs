@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::time::{Duration, Instant};
-use turbo_cli::{Console, Error, FrameReport, OnError, Result};
+use turbo_cli::{Console, Context, Error, FrameReport, OnError, Result};
 use turbo_wire::{Frame, FrameWriter, Header, keys};
 
 /// Names and little-endian bytes of a frame's tensors.
@@ -64,7 +64,8 @@ impl<'a, W: Write> Emitter<'a, W> {
     /// from 0; `open` is the time that opening the model took.
     ///
     /// # Errors
-    /// The output fails; with `--on-error stop`, those of `compute`. With `skip` those are reported.
+    /// The output fails; a file of weights has changed; with `--on-error stop`, those of `compute`. With `skip` those
+    /// are reported.
     pub fn complete(
         &mut self,
         record: u64,
@@ -73,11 +74,14 @@ impl<'a, W: Write> Emitter<'a, W> {
         compute: impl FnOnce() -> Result<Computed>,
     ) -> Result<()> {
         let start = Instant::now();
-        let computed = match compute() {
+        let computed = compute();
+        let took = start.elapsed();
+        // Numbers of no checkpoint, or an error that they led to. There is no next record either.
+        turbo_weights::check_unchanged().in_frame(record)?;
+        let computed = match computed {
             Ok(computed) => computed,
             Err(error) => return self.fail(error),
         };
-        let took = start.elapsed();
         if self.on_error == OnError::Skip {
             self.writer.write_header(header)?;
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
-use turbo_cli::{Console, Result};
+use turbo_cli::{Console, Error, Result};
 use turbo_sdxl::{DType, Device, use_threads};
 use turbo_weights::{EmbeddedFiles, LocateOptions, Model};
 
@@ -22,12 +22,15 @@ impl Networks {
     /// Reads `--device`, `--dtype` and `--threads`.
     ///
     /// # Errors
-    /// A device that this build does not have.
+    /// A device that this build does not have; threads that the system does not give.
     pub fn new(args: &ModelArgs, console: &Console) -> Result<Self> {
         args.device.expect_built(console.tool())?;
-        if let Some(threads) = args.threads {
-            use_threads(sensible(threads, console));
-        }
+        let threads = args.threads.map(|threads| sensible(threads, console));
+        use_threads(threads).map_err(|error| {
+            Error::new(format_args!(
+                "{error}; allow more processes (`ulimit -u`) or memory (`ulimit -v`), or ask for fewer with --threads"
+            ))
+        })?;
         let &ModelArgs { device, dtype, .. } = args;
         Ok(Self { device, dtype })
     }

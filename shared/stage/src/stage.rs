@@ -135,6 +135,7 @@ pub fn run<S: Stage>(
     to: To<'_>,
     console: &Console,
 ) -> Result<()> {
+    turbo_weights::on_cut(turbo_cli::remove_temporary_files);
     let output = to.output.open(&format!("{} frames", S::WRITES))?;
     let mut run = Run {
         stage,

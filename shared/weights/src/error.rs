@@ -17,6 +17,16 @@ pub enum Error {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A mapped file that was overwritten.
+    #[error(
+        "{}: expected a file that stays as it is while it is in use, found it changed meanwhile; start again, and \
+         replace such a file by renaming another",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A path that names nothing.
     #[error(
         "{}: no such file or folder; give a folder in diffusers layout, a .safetensors file or a hub id, \

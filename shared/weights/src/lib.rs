@@ -39,7 +39,8 @@
 //!
 //! # A mapped file must not change
 //! A file that is cut while it is mapped ends the process, with the file's name on stderr and status 1; a file that is
-//! overwritten in place changes the numbers. Programs that fetch or convert checkpoints write under another name and rename.
+//! overwritten in place changes the numbers, and [`check_unchanged`] tells it. Programs that fetch or convert checkpoints
+//! write under another name and rename.
 #![deny(unsafe_code)]
 
 mod error;
@@ -56,7 +57,9 @@ pub use locate::{
 };
 pub use names::int8::{int8_layer, keeps_float_activations};
 pub use part::Part;
-pub use tensors::{Dtype, NotQuantized, Pages, Weight, Weights, is_pickle};
+pub use tensors::{
+    Dtype, NotQuantized, Pages, Weight, Weights, check_unchanged, is_pickle, on_cut,
+};
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 use turbo_testkit::write_safetensors;
 
@@ -10,6 +11,10 @@ use turbo_testkit::write_safetensors;
 fn a_cut_file_is_named_and_the_status_is_1() {
     const VARIABLE: &str = "TURBO_TEST_CUT_FILE";
     if let Some(path) = std::env::var_os(VARIABLE) {
+        turbo_weights::on_cut(|| {
+            let path = std::env::var_os(VARIABLE).unwrap();
+            std::fs::remove_file(Path::new(&path).with_extension("part")).unwrap();
+        });
         let weights = turbo_weights::open_file(&path).unwrap();
         let weight = weights.get("x", &[1 << 20]).unwrap();
         assert_eq!(weight.bytes()[..4], [0; 4]);
@@ -25,6 +30,9 @@ fn a_cut_file_is_named_and_the_status_is_1() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     write_safetensors(&path, "F16", &[("x", &[1 << 20], vec![0; 2 << 20])]);
+    // Stands for the temporary files of a tool.
+    let temporary = path.with_extension("part");
+    std::fs::write(&temporary, "x").unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -38,4 +46,5 @@ fn a_cut_file_is_named_and_the_status_is_1() {
     assert_eq!(child.status.code(), Some(1), "{stderr}");
     let expected = format!("{}: the file was cut while it was in use", path.display());
     assert!(stderr.contains(&expected), "{stderr}");
+    assert!(!temporary.exists());
 }

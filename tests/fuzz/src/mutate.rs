@@ -25,7 +25,7 @@ impl Random {
 }
 
 /// Pieces with a meaning for one target or another.
-const WORDS: [&[u8]; 40] = [
+const WORDS: [&[u8]; 58] = [
     b"\"__metadata__\":{",
     b"\"kind\":\"image\"",
     b"\"dtype\":\"F16\"",
@@ -66,6 +66,24 @@ const WORDS: [&[u8]; 40] = [
     b" BREAK ",
     b"\x01\0\0\0\0\0\0\0",
     b"        ",
+    b"\x1e",
+    b"<|endoftext|>",
+    b"<|startoftext|>",
+    b"</w>",
+    b"e</w>",
+    b"\nt he\n",
+    b"\"added_tokens_decoder\":{",
+    b"\"content\":\"!\"",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 302 Found\r\n",
+    b"HTTP/1.1 206 Partial Content\r\n",
+    b"Content-Length: 2\r\n",
+    b"Content-Range: bytes 1-2/3\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Location: https://cdn.example/x\r\n",
+    b"\r\n\r\n",
+    b"\"type\":\"file\"",
+    b"\"path\":\"a.json\"",
 ];
 
 /// Changes an input a little, a few times over. `other` lends pieces of itself. Never longer than `longest`.

@@ -1,13 +1,20 @@
 //! Breaks whole pipes at random, and looks at every picture that came out all the same.
 //!
-//! A round draws some pictures by `encode-text | denoise | decode-latents | to-png`, and something happens to it: a
-//! signal, a reader that goes away, a full device, a limit on files, a slow partner, weights that are replaced, a second
-//! run on the same cache. Whatever it is, a picture that is there is whole and the right one to the byte; nothing hangs,
-//! panics or leaves a temporary file; and where nothing happened, all is there.
+//! A round draws some pictures by `encode-text | denoise | decode-latents | to-png`, and something happens to it: an
+//! [`Event`]. Whatever it is, a picture that is there is whole and the right one to the byte; nothing hangs, panics or
+//! leaves a temporary file; whoever fails says why; and where nothing happened, all is there.
+//!
+//! - `event.rs`: what may happen, and what may come of it.
+//! - `processes.rs`: the processes of a round.
+//! - `places.rs`: the checkpoint whose files change, and file systems with little room.
 
+mod event;
+mod places;
 mod processes;
 
-use processes::{End, Line, Output, RECORDS};
+use event::{Event, Random};
+use places::{Disk, Model};
+use processes::{Line, Output, RECORDS, Running};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,52 +22,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 use turbo_testkit::tiny_lettered;
 
-/// What happens to a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
-    Nothing,
-    /// A stage gets a signal.
-    Signal(i32),
-    /// The reader of the pictures takes some bytes and goes.
-    GoneReader,
-    /// The pictures go to a full device.
-    FullDevice,
-    /// Files may not grow beyond this many bytes.
-    SmallFiles,
-    /// Bytes trickle from one stage to the next.
-    SlowPartner,
-    /// A file of weights is replaced by an equal one.
-    Replaced,
-    /// The same runs twice at once on one cache.
-    Twice,
-}
-
-const SIGNALS: [i32; 6] = [1, 2, 3, 9, 13, 15];
-
-/// Random numbers: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) as usize % bound
-    }
-}
+/// Room for some pictures and not for all, and for some entries of the cache.
+const DISK_BYTES: [(&str, usize); 2] = [("small-disk", 64 << 10), ("small-cache", 256 << 10)];
 
 /// What the rounds have in common.
 pub struct Breaker {
-    folder: TempDir,
     /// For each model, the picture of each record.
     pictures: Vec<(Model, BTreeMap<String, Vec<u8>>)>,
-}
-
-#[derive(Clone, Debug)]
-struct Model {
-    name: String,
-    /// Its files, where it has some.
-    folder: Option<PathBuf>,
+    /// For pictures, and for a cache; none where this user may not mount any.
+    disks: Option<[Disk; 2]>,
+    /// Last, so that what is mounted there has gone before.
+    folder: TempDir,
 }
 
 impl Breaker {
@@ -70,18 +42,11 @@ impl Breaker {
     /// If that fails.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        // A copy, as its files are to be replaced.
+        // A copy, as its files are to be changed.
         let tiny = folder.path().join("tiny");
-        copy(&tiny_lettered(), &tiny);
         let models = [
-            Model {
-                name: "demo".to_owned(),
-                folder: None,
-            },
-            Model {
-                name: tiny.display().to_string(),
-                folder: Some(tiny),
-            },
+            Model::built_in("demo"),
+            Model::copy_of(&tiny_lettered(), tiny),
         ];
         let pictures = models.map(|model| {
             let out = folder.path().join("undisturbed");
@@ -94,9 +59,21 @@ impl Breaker {
             fs::remove_dir_all(&out).expect("removed");
             (model, pictures)
         });
+        let disk = |(name, bytes)| Disk::mount(folder.path().join(name), bytes);
+        let disks = DISK_BYTES.map(disk);
+        let disks = disks
+            .iter()
+            .all(Option::is_some)
+            .then(|| disks.map(|disk| disk.expect("is there")));
+        if disks.is_none() {
+            eprintln!(
+                "break: no small file systems, which only root may mount; full devices stand for them"
+            );
+        }
         Self {
-            folder,
             pictures: pictures.into(),
+            disks,
+            folder,
         }
     }
 
@@ -107,69 +84,43 @@ impl Breaker {
     pub fn round(&self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
         let (model, expected) = &self.pictures[random.below(self.pictures.len())];
-        let event = match random.below(12) {
-            0 => Event::Nothing,
-            1..=4 => Event::Signal(SIGNALS[random.below(SIGNALS.len())]),
-            5 => Event::GoneReader,
-            6 => Event::FullDevice,
-            7 => Event::SmallFiles,
-            8 => Event::SlowPartner,
-            9 if model.folder.is_some() => Event::Replaced,
-            _ => Event::Twice,
-        };
-        let count = 1 + random.below(RECORDS.len());
-        let mut chosen: Vec<usize> = (0..RECORDS.len()).collect();
-        for place in 0..count {
-            let other = place + random.below(RECORDS.len() - place);
-            chosen.swap(place, other);
-        }
-        chosen.truncate(count);
+        let event = Event::choose(&mut random, model.folder.is_some(), self.disks.is_some());
+        let out = self.folder(&event, seed);
+        let line = self.line(&event, model, &out, &mut random);
 
-        let out = self.folder.path().join(format!("out-{seed}"));
-        fs::create_dir_all(&out).map_err(|error| error.to_string())?;
-        let stream = event == Event::GoneReader || random.below(3) == 0;
-        let output = match event {
-            Event::FullDevice => Output::Full,
-            Event::GoneReader => Output::Stream(Some(random.below(20_000))),
-            _ if stream => Output::Stream(None),
-            _ => Output::Files(out.clone()),
-        };
-        let mut line = Line::new(&model.name, &chosen, output);
-        line.skip = random.below(2) == 0;
-        if random.below(2) == 0 || event == Event::Twice {
-            let place = model.folder.as_ref().map_or("cache-demo", |_| "cache-tiny");
-            line.cache = Some(self.folder.path().join(place));
-        }
-        line.slow = (event == Event::SlowPartner).then(|| random.below(3));
-        line.small_files = event == Event::SmallFiles;
-
-        let second = (event == Event::Twice).then(|| line.start());
+        let second = event.is_double().then(|| line.start());
         let running = line.start();
-        std::thread::sleep(Duration::from_millis(random.below(250) as u64));
-        match event {
-            Event::Signal(signal) => running.signal(random.below(4), signal),
-            Event::Replaced => replace(model, &mut random),
-            _ => {}
-        }
+        happen(&event, model, &running, &mut random);
         let mut ends = running.wait();
-        let found = ends.last_mut().map(|end| std::mem::take(&mut end.stdout));
-        let mut failures = judge(event, &line, &ends);
+        let stdout = std::mem::take(&mut ends[3].stdout);
+        let (cache, file) = (line.cache.is_some(), model.file(&event));
+        let mut failures = event.judge(&ends, cache, true, file.as_ref());
+        let mut found = look(&line, expected, &stdout);
         if let Some(second) = second {
             let mut ends = second.wait();
-            failures.extend(judge(event, &line, &ends));
-            let again = ends.last_mut().map(|end| std::mem::take(&mut end.stdout));
-            if again != found {
-                failures.push("the second run gives other pictures".to_owned());
+            failures.extend(event.judge(&ends, cache, false, file.as_ref()));
+            let stdout = std::mem::take(&mut ends[3].stdout);
+            let again = look(&line, expected, &stdout);
+            // Into the same files they write both.
+            if matches!(line.output, Output::Stream(_)) && again.count != line.records.len() {
+                failures.push(format!("the second run: {} pictures", again.count));
             }
+            found.failures.extend(again.failures);
         }
-        failures.extend(look(
-            event,
-            &line,
-            expected,
-            &out,
-            &found.unwrap_or_default(),
-        ));
-        let _ = fs::remove_dir_all(&out);
+        found.add(files(&out, expected, event.may_leave_files()));
+        failures.append(&mut found.failures);
+        let all = event.leaves_all_well(cache)
+            || event.is_double() && !matches!(line.output, Output::Stream(_));
+        if all && found.count != line.records.len() {
+            failures.push(format!(
+                "{} pictures of {}",
+                found.count,
+                line.records.len()
+            ));
+        }
+        model.restore();
+        empty(&out);
+        let _ = fs::remove_dir(&out);
         if failures.is_empty() {
             return Ok(());
         }
@@ -177,6 +128,53 @@ impl Breaker {
             "round {seed}: {event:?}, {line:?}\n{}\n{ends:#?}",
             failures.join("\n")
         ))
+    }
+
+    /// The folder for the pictures.
+    fn folder(&self, event: &Event, seed: u64) -> PathBuf {
+        if let (Event::SmallDisk, Some([disk, _])) = (event, &self.disks) {
+            return disk.path.clone();
+        }
+        let out = self.folder.path().join(format!("out-{seed}"));
+        fs::create_dir_all(&out).expect("made");
+        out
+    }
+
+    fn line(&self, event: &Event, model: &Model, out: &Path, random: &mut Random) -> Line {
+        let count = 1 + random.below(RECORDS.len());
+        let mut chosen: Vec<usize> = (0..RECORDS.len()).collect();
+        for place in 0..count {
+            let other = place + random.below(RECORDS.len() - place);
+            chosen.swap(place, other);
+        }
+        chosen.truncate(count);
+        let stream = random.below(3) == 0;
+        let output = match event {
+            Event::FullDevice => Output::Full,
+            Event::GoneReader => Output::Stream(Some(random.below(20_000))),
+            Event::SmallDisk => Output::Files(out.to_owned()),
+            _ if stream => Output::Stream(None),
+            _ => Output::Files(out.to_owned()),
+        };
+        let mut line = Line::new(&model.name, &chosen, output);
+        line.skip = random.below(2) == 0;
+        if random.below(2) == 0 || event.needs_cache() {
+            let cache = match (event, &self.disks) {
+                (Event::SmallCache, Some([_, disk])) => {
+                    empty(&disk.path);
+                    disk.path.clone()
+                }
+                _ => self.folder.path().join(format!("cache-{}", model.short())),
+            };
+            line.cache = Some(cache);
+        }
+        line.shell = event.shell();
+        match *event {
+            Event::SlowPartner(stage) => line.slow = Some(stage),
+            Event::Nonblocking(stage) => line.nonblocking = Some(stage),
+            _ => {}
+        }
+        line
     }
 }
 
@@ -186,112 +184,84 @@ impl Default for Breaker {
     }
 }
 
-/// What is wrong with how the stages ended.
-fn judge(event: Event, line: &Line, ends: &[End]) -> Vec<String> {
-    let mut failures = Vec::new();
-    for end in ends {
-        let name = end.name;
-        if end.hung {
-            failures.push(format!("{name}: had to be killed"));
-        }
-        if end.stderr.contains("panicked") || end.stderr.contains("a bug in") {
-            failures.push(format!("{name}: a panic"));
-        }
-        let allowed = match (end.status.code(), end.signal()) {
-            (Some(0), _) => true,
-            _ if event == Event::Nothing => false,
-            (Some(1 | 130 | 141), _) => true,
-            (None, Some(signal)) => event == Event::Signal(signal),
-            _ => false,
-        };
-        if !allowed {
-            failures.push(format!("{name}: {}", end.status));
-        }
-        if end.status.code() == Some(1) && end.stderr.is_empty() {
-            failures.push(format!("{name}: failed without a word"));
-        }
+/// After a while, does what happens to a line at work.
+fn happen(event: &Event, model: &Model, running: &Running, random: &mut Random) {
+    let pause = Duration::from_millis(random.below(250) as u64);
+    if let Event::Overwritten(weights) = event
+        && !running.has_mapped(weights.stage(), weights.path())
+    {
+        // It would be another checkpoint from the start.
+        return;
     }
-    let undisturbed = [
-        Event::Nothing,
-        Event::SlowPartner,
-        Event::Twice,
-        Event::Replaced,
-    ];
-    if undisturbed.contains(&event) && !ends.iter().all(|end| end.status.success()) {
-        // With a cache, a checkpoint that is replaced under way is an error.
-        if event != Event::Replaced || line.cache.is_none() {
-            failures.push("a failure, where nothing had happened".to_owned());
+    std::thread::sleep(pause);
+    match *event {
+        Event::Signal(signal, Some(stage)) => running.signal(stage, signal),
+        Event::Signal(signal, None) => (0..4).for_each(|stage| running.signal(stage, signal)),
+        Event::OneOfTwo(stage) => running.signal(stage, 9),
+        Event::Stopped(stage) => {
+            running.signal(stage, 19);
+            std::thread::sleep(pause);
+            running.signal(stage, 18);
         }
+        Event::Replaced(weights) => model.replace(weights),
+        Event::Overwritten(weights) => model.overwrite(weights),
+        Event::Cut(weights, share) => model.cut(weights, share),
+        _ => {}
     }
-    if event == Event::FullDevice && ends.iter().all(|end| end.status.success()) {
-        failures.push("no failure, where nothing could be written".to_owned());
-    }
-    failures
 }
 
-/// What is wrong with the pictures.
-fn look(
-    event: Event,
-    line: &Line,
-    expected: &BTreeMap<String, Vec<u8>>,
-    out: &Path,
-    stream: &[u8],
-) -> Vec<String> {
-    let mut failures = Vec::new();
-    let mut count = 0;
-    for (name, bytes) in whole_files(out) {
-        if name.starts_with('.') {
-            if event != Event::Signal(9) {
-                failures.push(format!("{name}: left behind"));
-            }
-        } else if expected
-            .get(&name)
-            .is_none_or(|expected| *expected != bytes)
-        {
-            failures.push(format!("{name}: another picture"));
-        } else {
-            count += 1;
-        }
+/// Pictures that are as they should be, and what is wrong with others.
+#[derive(Default)]
+struct Found {
+    count: usize,
+    failures: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.failures.extend(other.failures);
     }
-    // In the order of the records; some may be left out, the last may be cut.
+}
+
+/// The pictures of a stream: in the order of the records; some may be left out, the last may be cut.
+fn look(line: &Line, expected: &BTreeMap<String, Vec<u8>>, stream: &[u8]) -> Found {
+    let mut found = Found::default();
     let mut rest = stream;
     let mut records = line.records.iter().map(|&record| RECORDS[record].0);
     while !rest.is_empty() {
         let Some(id) = records.next() else {
-            failures.push("stdout: more than the pictures".to_owned());
+            found
+                .failures
+                .push("stdout: more than the pictures".to_owned());
             break;
         };
         let picture = &expected[&format!("{id}.png")];
         if let Some(after) = rest.strip_prefix(&picture[..]) {
             rest = after;
-            count += 1;
+            found.count += 1;
         } else if picture.starts_with(rest) {
-            if event == Event::Nothing {
-                failures.push("stdout: a cut picture".to_owned());
-            }
             break;
         }
     }
-    let complete = [Event::Nothing, Event::SlowPartner, Event::Twice];
-    if complete.contains(&event) && count != line.records.len() {
-        failures.push(format!("{count} pictures of {}", line.records.len()));
-    }
-    failures
+    found
 }
 
-/// Puts an equal file in the place of one of the model's.
-fn replace(model: &Model, random: &mut Random) {
-    let files = [
-        "text_encoder/model.fp16.safetensors",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
-        "vae/diffusion_pytorch_model.fp16.safetensors",
-    ];
-    if let Some(folder) = &model.folder {
-        let path = folder.join(files[random.below(files.len())]);
-        let new = path.with_extension("new");
-        let copied = fs::copy(&path, &new).and_then(|_| fs::rename(&new, &path));
-        copied.expect("replaced");
+/// The pictures in a folder.
+fn files(out: &Path, expected: &BTreeMap<String, Vec<u8>>, may_leave: bool) -> Found {
+    let mut found = Found::default();
+    for (name, bytes) in whole_files(out) {
+        if name.starts_with('.') {
+            if !may_leave {
+                found.failures.push(format!("{name}: left behind"));
+            }
+        } else if expected.get(&name) != Some(&bytes) {
+            found.failures.push(format!("{name}: another picture"));
+        } else {
+            found.count += 1;
+        }
     }
+    found
 }
 
 fn whole_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -304,15 +274,9 @@ fn whole_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("made");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("copied");
-        }
+/// Removes the files of a folder.
+fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(entry.path());
     }
 }

@@ -1,7 +1,7 @@
 //! The processes of a round.
 
 use crate::tool_path;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -45,7 +45,10 @@ pub(super) struct Line {
     pub(super) cache: Option<PathBuf>,
     /// Behind which stage bytes trickle.
     pub(super) slow: Option<usize>,
-    pub(super) small_files: bool,
+    /// Behind which stage neither side waits for the pipe.
+    pub(super) nonblocking: Option<usize>,
+    /// Which stage a shell starts, and what it does before and behind the command.
+    pub(super) shell: Option<(usize, String, &'static str)>,
 }
 
 /// How a stage ended.
@@ -66,7 +69,7 @@ impl End {
     }
 }
 
-const STAGES: [&str; 4] = ["encode-text", "denoise", "decode-latents", "to-png"];
+pub(super) const STAGES: [&str; 4] = ["encode-text", "denoise", "decode-latents", "to-png"];
 
 impl Line {
     pub(super) fn new(model: &str, records: &[usize], output: Output) -> Self {
@@ -77,7 +80,8 @@ impl Line {
             skip: false,
             cache: None,
             slow: None,
-            small_files: false,
+            nonblocking: None,
+            shell: None,
         }
     }
 
@@ -91,14 +95,14 @@ impl Line {
 
     fn command(&self, stage: usize) -> Command {
         let name = STAGES[stage];
-        let mut command = if self.small_files && stage == 3 {
-            let mut shell = Command::new("sh");
-            // In units of 512 bytes.
-            shell.args(["-c", "ulimit -f 2; exec \"$0\" \"$@\""]);
-            shell.arg(tool_path(name));
-            shell
-        } else {
-            Command::new(tool_path(name))
+        let mut command = match &self.shell {
+            Some((at, before, behind)) if *at == stage => {
+                let mut shell = Command::new("sh");
+                let script = format!("{before} exec \"$0\" \"$@\" {behind}");
+                shell.args(["-c", &script]).arg(tool_path(name));
+                shell
+            }
+            _ => Command::new(tool_path(name)),
         };
         command.env_remove("TURBO_CACHE").env_remove("TURBO_MODEL");
         match stage {
@@ -130,10 +134,16 @@ impl Line {
         let mut before: Option<Stdio> = None;
         for stage in 0..STAGES.len() {
             let mut command = self.command(stage);
+            let mut joined = None;
             let out = match (&self.output, stage) {
                 (Output::Full, 3) => {
                     let full = File::options().write(true).open("/dev/full");
                     full.expect("Linux has it").into()
+                }
+                _ if self.nonblocking == Some(stage) => {
+                    let (reader, writer) = nonblocking_pipe();
+                    joined = Some(reader);
+                    writer
                 }
                 _ => Stdio::piped(),
             };
@@ -148,7 +158,9 @@ impl Line {
                 let input = self.input();
                 std::thread::spawn(move || stdin.write_all(input.as_bytes()));
             }
-            if stage < 3 {
+            if let Some(reader) = joined {
+                before = Some(reader);
+            } else if stage < 3 {
                 let from = child.stdout.take().expect("is piped");
                 before = Some(if self.slow == Some(stage) {
                     let (to, writer) = std::io::pipe().map(|(r, w)| (r.into(), w)).expect("a pipe");
@@ -171,6 +183,15 @@ impl Line {
             stdout,
         }
     }
+}
+
+/// A pipe of which neither end waits, as another program that shares it may have set it.
+fn nonblocking_pipe() -> (Stdio, Stdio) {
+    use rustix::fs::{OFlags, fcntl_setfl};
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    fcntl_setfl(&reader, OFlags::NONBLOCK).expect("set");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("set");
+    (reader.into(), writer.into())
 }
 
 /// Reads all, or so many bytes and goes.
@@ -221,6 +242,21 @@ impl Running {
             .args([&format!("-{signal}"), &pid])
             .stderr(Stdio::null())
             .status();
+    }
+
+    /// Whether a stage maps a file whose path ends so, before its end.
+    pub(super) fn has_mapped(&self, stage: usize, path: &str) -> bool {
+        let maps = format!("/proc/{}/maps", self.stages[stage].id());
+        let end = Instant::now() + LIMIT;
+        while Instant::now() < end {
+            match fs::read_to_string(&maps) {
+                Ok(maps) if maps.contains(path) => return true,
+                Ok(maps) if !maps.is_empty() => std::thread::sleep(Duration::from_millis(1)),
+                // The process has ended.
+                _ => return false,
+            }
+        }
+        false
     }
 
     pub(super) fn wait(self) -> Vec<End> {

@@ -9,6 +9,8 @@ mod bfloat16;
 mod cache;
 mod checkpoints;
 mod cluster;
+#[cfg(target_os = "linux")]
+mod cut;
 mod demo;
 mod encode_image;
 #[cfg(target_os = "linux")]
@@ -16,6 +18,8 @@ mod film;
 mod golden;
 #[cfg(target_os = "linux")]
 mod guide;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod held_open;
 mod hostile;
 mod image_to_image;
 mod images;

@@ -24,12 +24,23 @@ const PIECES: &str =
 /// What the last piece of a word ends with.
 const END_OF_WORD: &str = "</w>";
 
+/// More ids than any text encoder has: below it there is room for those that are added.
+const LARGEST_VOCABULARY: u32 = 1 << 24;
+
 /// Why a tokenizer could not be built, or a text not be tokenized.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `vocab.json` is not what it should be.
     #[error("vocab.json: expected a JSON object of pieces and ids: {0}")]
     Vocab(#[source] serde_json::Error),
+    /// An id of `vocab.json` is beyond all that a text encoder has.
+    #[error("vocab.json: {piece:?}: expected an id below {LARGEST_VOCABULARY}, found {id}")]
+    VocabId {
+        /// The piece.
+        piece: String,
+        /// Its id.
+        id: u32,
+    },
     /// A line of `merges.txt` is not a pair.
     #[error("merges.txt: line {line}: expected two pieces with a space between, found {found:?}")]
     Merges {
@@ -101,6 +112,10 @@ impl ClipTokenizer {
     pub fn new(files: &TokenizerFiles, max_length: usize) -> Result<Self, Error> {
         let vocab: HashMap<String, u32> =
             serde_json::from_str(&files.vocab).map_err(Error::Vocab)?;
+        if let Some((piece, &id)) = vocab.iter().find(|(_, id)| **id >= LARGEST_VOCABULARY) {
+            let piece = clip(piece);
+            return Err(Error::VocabId { piece, id });
+        }
         let special = SpecialTokens::read(files)?;
         let id = |key, token: &AddedToken| {
             vocab
@@ -108,7 +123,7 @@ impl ClipTokenizer {
                 .copied()
                 .ok_or_else(|| Error::UnknownToken {
                     key,
-                    token: token.content.clone(),
+                    token: clip(&token.content),
                 })
         };
         let bos = id("bos_token", &special.bos)?;
@@ -275,7 +290,7 @@ fn merges(text: &str) -> Result<Merges, Error> {
             Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
             _ => Err(Error::Merges {
                 line: index + 1,
-                found: line.to_owned(),
+                found: clip(line),
             }),
         })
         .collect()
@@ -317,7 +332,7 @@ impl SpecialTokens {
                         file,
                         key: key.to_owned(),
                         expected: "a token",
-                        found: object.to_string(),
+                        found: clip(&object.to_string()),
                     })?;
                     return Ok(token.added().special(true));
                 }
@@ -371,7 +386,16 @@ fn config_error(key: &str, expected: &'static str, found: &Value) -> Error {
         file: "tokenizer_config.json",
         key: key.to_owned(),
         expected,
-        found: found.to_string(),
+        found: clip(&found.to_string()),
+    }
+}
+
+/// A file's text, cut to a length fit for a message.
+fn clip(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
     }
 }
 

@@ -277,7 +277,7 @@ impl Fetch<'_> {
             )));
         }
         // One more than is missing, to notice if there is more.
-        let limit = partial.missing() + 1;
+        let limit = partial.missing().saturating_add(1);
         let host = answer.host.clone();
         let mut body = answer.body().take(limit);
         let mut chunk = vec![0; CHUNK];

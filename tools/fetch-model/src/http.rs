@@ -13,7 +13,8 @@ use std::time::Duration;
 use ureq::Proxy;
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::{Connector as _, DefaultConnector};
+use ureq::unversioned::resolver::Resolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -111,6 +112,20 @@ impl Client {
     /// # Errors
     /// If the certificate file cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let proxies = Arc::new(settings.proxies.clone());
+        let connector = DefaultConnector::new().chain(AbsoluteForm(proxies.clone()));
+        Self::by(settings, connector, PlainResolver(proxies))
+    }
+
+    /// A client that connects in its own way.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub(crate) fn by(
+        settings: &Settings,
+        connector: impl Connector,
+        resolver: impl Resolver,
+    ) -> Result<Self, Error> {
         let mut config = ureq::Agent::config_builder()
             .user_agent(concat!("fetch-model/", env!("CARGO_PKG_VERSION")))
             // A compressed answer has other lengths and cannot be resumed.
@@ -127,10 +142,8 @@ impl Client {
         if let Some(path) = &settings.certificates {
             config = config.tls_config(TlsConfig::builder().root_certs(read_roots(path)?).build());
         }
-        let proxies = Arc::new(settings.proxies.clone());
-        let connector = DefaultConnector::new().chain(AbsoluteForm(proxies.clone()));
         Ok(Self {
-            agent: ureq::Agent::with_parts(config.build(), connector, PlainResolver(proxies)),
+            agent: ureq::Agent::with_parts(config.build(), connector, resolver),
             settings: settings.clone(),
         })
     }
@@ -185,7 +198,7 @@ impl Client {
             if !matches!(code, 200 | 206) {
                 return Err(HttpError::Status(Status {
                     code,
-                    host: origin.host().to_owned(),
+                    host: clip(origin.host()),
                     from_hub: at_hub,
                     error_code: text(response.headers(), "x-error-code"),
                     message: text(response.headers(), "x-error-message"),
@@ -193,7 +206,7 @@ impl Client {
                 }));
             }
             return Ok(Answer {
-                host: origin.host().to_owned(),
+                host: clip(origin.host()),
                 hub_headers: hub_headers.unwrap_or_default(),
                 response,
                 over: self.settings.read_timeout,
@@ -202,6 +215,14 @@ impl Client {
         Err(HttpError::Redirect(format!(
             "more than {MAX_HOPS} redirects"
         )))
+    }
+}
+
+/// A server's words, cut to a length fit for a message.
+pub(crate) fn clip(text: &str) -> String {
+    match text.char_indices().nth(MAX_MESSAGE) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
     }
 }
 
@@ -228,13 +249,16 @@ fn redirect(from: &str, origin: &Origin, location: &str) -> Result<String, HttpE
     let target = resolve(from, location);
     let to = target.as_deref().and_then(origin_of);
     match (target, to) {
-        (Some(_), Some(to)) if origin.is_https() && !to.is_https() => Err(HttpError::Redirect(
-            format!("{} redirects from https to unencrypted http", origin.host()),
-        )),
+        (Some(_), Some(to)) if origin.is_https() && !to.is_https() => {
+            Err(HttpError::Redirect(format!(
+                "{} redirects from https to unencrypted http",
+                clip(origin.host())
+            )))
+        }
         (Some(target), Some(_)) => Ok(target),
         _ => Err(HttpError::Redirect(format!(
             "{} redirects to no usable address",
-            origin.host()
+            clip(origin.host())
         ))),
     }
 }
@@ -274,7 +298,7 @@ fn connection_error(origin: &Origin, proxy: Option<&Proxy>, error: &ureq::Error)
         other => other.to_string(),
     };
     HttpError::Connection {
-        host: origin.host().to_owned(),
+        host: clip(origin.host()),
         why: why + &by,
         absent: matches!(error, E::HostNotFound | E::ConnectionFailed)
             || matches!(error, E::Io(e) if refused(e)),

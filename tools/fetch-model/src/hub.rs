@@ -1,7 +1,7 @@
 //! The hub's API, as far as it is needed: what a revision is, which files it has, their content.
 
 use crate::error::Error;
-use crate::http::{Answer, Client, HttpError, Status, resolve, text};
+use crate::http::{Answer, Client, HttpError, Status, clip, resolve, text};
 use crate::id::{Commit, ContentHash, is_safe_path};
 use crate::retry::Retries;
 use crate::settings::Settings;
@@ -10,9 +10,11 @@ use std::io::Read;
 use turbo_weights::ModelId;
 
 /// Largest answer of the API that is read: a listing of 1,000 files has about 300 KB.
-const ANSWER_LIMIT: u64 = 64 << 20;
+const ANSWER_LIMIT: u64 = 16 << 20;
 /// Most pages of a listing that are asked for; a page has 1,000 files.
 const PAGE_LIMIT: usize = 200;
+/// Most files of all pages together, so that a listing is bounded in memory too.
+const FILE_LIMIT: usize = 1000 * PAGE_LIMIT;
 
 /// A file of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl<'a> Hub<'a> {
             what,
             problem: format!(
                 "expected a commit of 40 hexadecimal digits, found {:?}",
-                info.sha
+                clip(&info.sha)
             ),
         })
     }
@@ -118,7 +120,7 @@ impl<'a> Hub<'a> {
                 if !is_safe_path(&entry.path) {
                     return Err(bad(format!(
                         "{:?} is no path inside a repository; do not trust this server",
-                        entry.path
+                        clip(&entry.path)
                     )));
                 }
                 if entry.r#type != "file" {
@@ -130,7 +132,13 @@ impl<'a> Hub<'a> {
                 };
                 let hash = ContentHash::parse(digits)
                     .filter(|hash| matches!(hash, ContentHash::Sha256(_)) == entry.lfs.is_some())
-                    .ok_or_else(|| bad(format!("{}: {digits:?} is no content hash", entry.path)))?;
+                    .ok_or_else(|| {
+                        let digits = clip(digits);
+                        bad(format!("{}: {digits:?} is no content hash", entry.path))
+                    })?;
+                if files.len() == FILE_LIMIT {
+                    return Err(bad(format!("more than {FILE_LIMIT} files")));
+                }
                 files.push(RemoteFile {
                     path: entry.path,
                     size,
@@ -144,6 +152,7 @@ impl<'a> Hub<'a> {
                         // The API stays on the hub; a page elsewhere would be a stranger's.
                         .filter(|url| url.starts_with(&format!("{}/", self.settings.endpoint)))
                         .ok_or_else(|| {
+                            let next = clip(next);
                             bad(format!("its next page is at {next:?}, not on this hub"))
                         })?;
                 }
@@ -236,8 +245,9 @@ impl<'a> Hub<'a> {
         }
         let parsed = serde_json::from_slice(&body).map_err(|e| {
             bad(format!(
-                "{} answers, but not as a Hugging Face hub does ({e}); check HF_ENDPOINT, or log in to your network",
-                self.settings.origin.host()
+                "{} answers, but not as a Hugging Face hub does ({}); check HF_ENDPOINT, or log in to your network",
+                self.settings.origin.host(),
+                clip(&e.to_string())
             ))
         })?;
         Ok((parsed, link))

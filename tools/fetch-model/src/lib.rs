@@ -11,6 +11,8 @@ pub mod cache;
 pub mod choose;
 pub mod error;
 pub mod fetch;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hash;
 pub mod http;
 pub mod hub;
@@ -135,17 +137,26 @@ pub fn fetch_model(
     settings: &Settings,
     watch: &mut dyn Watch,
 ) -> Result<Fetched, Error> {
+    if settings.offline {
+        return offline(args, settings);
+    }
+    fetch_by(&Client::new(settings)?, args, settings, watch)
+}
+
+/// The same by a client.
+fn fetch_by(
+    client: &Client,
+    args: &Args,
+    settings: &Settings,
+    watch: &mut dyn Watch,
+) -> Result<Fetched, Error> {
     let cache = ModelCache::new(&settings.cache, &args.model);
     let revision = args.model.revision_or_default();
     let known = cache.commit_of(revision);
-    if settings.offline {
-        return offline(args, settings, &cache, known);
-    }
     if settings.token_withheld {
         watch.warn("HF_ENDPOINT is unencrypted http on another host: the token is not sent there");
     }
-    let client = Client::new(settings)?;
-    let hub = Hub::new(&client, settings, &args.model, args.retries);
+    let hub = Hub::new(client, settings, &args.model, args.retries);
 
     let commit = match Commit::parse(revision) {
         Some(commit) => commit,
@@ -222,12 +233,9 @@ fn newest(
     }
 }
 
-fn offline(
-    args: &Args,
-    settings: &Settings,
-    cache: &ModelCache,
-    known: Option<Commit>,
-) -> Result<Fetched, Error> {
+fn offline(args: &Args, settings: &Settings) -> Result<Fetched, Error> {
+    let cache = &ModelCache::new(&settings.cache, &args.model);
+    let known = cache.commit_of(args.model.revision_or_default());
     let missing = |missing: String| Error::Offline {
         model: format!(
             "{}@{}",

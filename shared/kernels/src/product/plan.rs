@@ -178,6 +178,14 @@ pub(super) struct Unit {
 }
 
 impl Unit {
+    /// No rows.
+    pub(super) const EMPTY: Self = Self {
+        part: 0,
+        top: 0,
+        rows: 0..0,
+        steps: 0..0,
+    };
+
     /// Share `i` of `n` of the rows.
     pub(super) fn share(&self, i: usize, n: usize) -> Range<usize> {
         let (first, count) = (self.rows.start, self.rows.len());

@@ -12,8 +12,10 @@ use std::ops::Range;
 const AHEAD: usize = 2;
 
 /// What is done while tiles multiply.
+///
+/// Every kind has a unit, [`Unit::EMPTY`] where nothing is to be done. The compiler compares a unit's fields before it
+/// looks at the kind, as it may; so they always hold something, and valgrind has nothing to remark.
 enum Meanwhile<'a> {
-    Nothing,
     /// A unit's rows are asked for.
     Fetch(Unit),
     /// A unit's rows are widened into what is borrowed.
@@ -67,7 +69,7 @@ impl Product<'_> {
                 self.widen(plan, &unit, now, room);
             }
             let meanwhile = if i + 1 == units {
-                next.map_or(Meanwhile::Nothing, |next| Meanwhile::Fetch(next.unit(0)))
+                Meanwhile::Fetch(next.map_or(Unit::EMPTY, |next| next.unit(0)))
             } else if plan.widens {
                 Meanwhile::Widen(plan.unit(i + 1), later)
             } else {
@@ -197,7 +199,6 @@ impl Product<'_> {
                 }
                 [Aside::NONE; 2]
             }
-            Meanwhile::Nothing => [Aside::NONE; 2],
         }
     }
 

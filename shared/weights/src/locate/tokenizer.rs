@@ -60,33 +60,43 @@ impl TokenizerFiles {
     fn read_whole(tree: &Tree, folder: &str, fix: &str) -> Result<Self> {
         let file = format!("{folder}/{}", Self::WHOLE);
         let whole = tree.json(&file, fix)?;
-        let bad = |reason: &str| Error::BadJson {
+        let config = format!("{folder}/tokenizer_config.json");
+        Self::of_whole(&whole, tree.json(&config, fix)?).map_err(|reason| Error::BadJson {
             path: tree.path(&file),
             reason: format!("{reason}; expected CLIP's tokenizer"),
-        };
+        })
+    }
+
+    /// Takes apart what is in a `tokenizer.json`, beside a `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// What is no CLIP tokenizer about it.
+    pub fn of_whole(
+        whole: &Value,
+        mut tokenizer_config: Value,
+    ) -> std::result::Result<Self, &'static str> {
         let model = &whole["model"];
         if model["end_of_word_suffix"] != "</w>" {
-            return Err(bad("`model.end_of_word_suffix` is not \"</w>\""));
+            return Err("`model.end_of_word_suffix` is not \"</w>\"");
         }
         if !model["vocab"].is_object() {
-            return Err(bad("`model.vocab` is no object"));
+            return Err("`model.vocab` is no object");
         }
-        let pairs = model["merges"].as_array();
-        let pairs = pairs.ok_or_else(|| bad("`model.merges` is no list"))?;
+        let pairs = model["merges"]
+            .as_array()
+            .ok_or("`model.merges` is no list")?;
         let mut merges = "#version: 0.2\n".to_owned();
         for pair in pairs {
             let text = match pair {
                 Value::String(text) => text.clone(), // as older versions write it
                 pair => match (pair[0].as_str(), pair[1].as_str()) {
                     (Some(left), Some(right)) => format!("{left} {right}"),
-                    _ => return Err(bad("`model.merges` has something that is no pair")),
+                    _ => return Err("`model.merges` has something that is no pair"),
                 },
             };
             merges.push_str(&text);
             merges.push('\n');
         }
-        let config = format!("{folder}/tokenizer_config.json");
-        let mut tokenizer_config = tree.json(&config, fix)?;
         if tokenizer_config
             .get("added_tokens_decoder")
             .is_none_or(Value::is_null)

@@ -6,8 +6,9 @@ use crate::{Error, Result};
 use memmap2::Mmap;
 use std::fs::File;
 use std::ops::{Deref, Range};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
 
 /// How much is entered into the page tables at a time: little enough for page faults elsewhere in the process to get
 /// their turn in between.
@@ -19,6 +20,43 @@ pub(crate) struct Mapped {
     #[cfg(unix)]
     _watch: cut::Watch,
     map: Mmap,
+    path: PathBuf,
+    file: File,
+    /// Of the file, before it was mapped.
+    facts: Facts,
+}
+
+/// Length of a file, and when it was written to last.
+type Facts = (u64, Option<SystemTime>);
+
+impl Mapped {
+    /// The file's, whatever stands under its name by now.
+    fn facts(file: &File) -> std::io::Result<Facts> {
+        let metadata = file.metadata()?;
+        Ok((metadata.len(), metadata.modified().ok()))
+    }
+}
+
+/// The files that are mapped, and some that were.
+static MAPPED: Mutex<Vec<Weak<Mapped>>> = Mutex::new(Vec::new());
+
+/// Whether all files that are mapped now are what they were when they were mapped: what has been computed with them is
+/// theirs then.
+///
+/// # Errors
+/// [`Error::Changed`]: one was overwritten, or cut by less than a page, which the system tells nobody.
+pub fn check_unchanged() -> Result<()> {
+    let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    mapped.retain(|file| file.strong_count() > 0);
+    for file in mapped.iter().filter_map(Weak::upgrade) {
+        // A file whose facts are not to be had is none that changed.
+        if Mapped::facts(&file.file).is_ok_and(|facts| facts != file.facts) {
+            return Err(Error::Changed {
+                path: file.path.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Read-only bytes that live as long as anybody refers to them. Cheap to clone.
@@ -43,17 +81,25 @@ impl Bytes {
             });
         }
         let file = File::open(path).map_err(io)?;
+        let facts = Mapped::facts(&file).map_err(io)?;
         // SAFETY: the map is read-only and is handed out as `&[u8]`, for which every byte pattern is valid. What
-        // Rust cannot promise is that nobody changes or cuts the file meanwhile. A cut ends the process (`cut`); checkpoints are files that are
-        // written under another name and renamed (as the Hugging Face cache and `fetch-model` do), and the bytes
-        // are only ever used as numbers, never as lengths, offsets or text, once the header has been checked.
+        // Rust cannot promise is that nobody changes or cuts the file meanwhile. A cut ends the process (`cut`), a
+        // change is told by `check_unchanged`; checkpoints are files that are written under another name and renamed
+        // (as the Hugging Face cache and `fetch-model` do), and the bytes are only ever used as numbers, never as
+        // lengths, offsets or text, once the header has been checked.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Ok(Self::Mapped(Arc::new(Mapped {
+        let mapped = Arc::new(Mapped {
             #[cfg(unix)]
             _watch: cut::watch(path, &map),
             map,
-        })))
+            path: path.to_owned(),
+            file,
+            facts,
+        });
+        let mut all = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::downgrade(&mapped));
+        Ok(Self::Mapped(mapped))
     }
 
     /// Asks the operating system to have this range in memory soon, and returns when it has done what it will.

@@ -2,7 +2,7 @@
 //!
 //! The system sends SIGBUS when a page is read that the file does not have any more. There is nothing to return to: the
 //! numbers are gone in the middle of a product. So the handler says which file it was and ends the process with status
-//! 1; frames that were written before are whole.
+//! 1; frames that were written before are whole, and what [`on_cut`] was given has run.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -90,6 +90,16 @@ fn message(path: &Path) -> Vec<u8> {
     .into_bytes()
 }
 
+/// What is still to be done when a cut ends the process.
+static BEFORE_END: OnceLock<fn()> = OnceLock::new();
+
+/// Sets what is to be done, such as removing temporary files, before a cut ends the process. The first call counts.
+///
+/// It runs in a signal handler, of a thread that was reading weights: it must not wait for a lock.
+pub fn on_cut(last: fn()) {
+    let _ = BEFORE_END.set(last);
+}
+
 /// Who handled the signal before: Rust's own handler, which tells stack overflows.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
@@ -126,11 +136,13 @@ extern "C" fn on_bus(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c
         let text = slot.text.load(Ordering::Acquire);
         // SAFETY:
         // - `text` and its length were stored before `len`, and are never freed.
-        // - `write` and `_exit` are async-signal-safe, and `_exit` does not return.
-        unsafe {
-            libc::write(STDERR, text.cast(), slot.text_len.load(Ordering::Acquire));
-            libc::_exit(1);
+        // - `write` is async-signal-safe.
+        unsafe { libc::write(STDERR, text.cast(), slot.text_len.load(Ordering::Acquire)) };
+        if let Some(last) = BEFORE_END.get() {
+            last();
         }
+        // SAFETY: async-signal-safe, and does not return.
+        unsafe { libc::_exit(1) };
     }
     // Not ours: as before, by the same access once more.
     if let Some(before) = BEFORE.get() {

@@ -2,11 +2,13 @@
 
 mod brackets;
 mod checkpoint;
+mod http;
 mod lines;
 mod patterns;
 mod png;
 mod records;
 mod stream;
+mod tokenizer;
 
 /// A target.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +24,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     new("stream", stream::run, 2048, 2_000_000),
     new("checkpoint", checkpoint::run, 4096, 250_000),
     new("lines", lines::run, 4096, 250_000),
@@ -30,6 +32,8 @@ pub const TARGETS: [Target; 7] = [
     new("patterns", patterns::run, 256, 250_000),
     new("png", png::run, 512, 300_000),
     new("brackets", brackets::run, 256, 1_200_000),
+    new("tokenizer", tokenizer::run, 2048, 3_000),
+    new("http", http::run, 4096, 30_000),
 ];
 
 const fn new(name: &'static str, run: fn(&[u8]), longest: usize, smoke: u64) -> Target {

@@ -83,7 +83,7 @@ fn read_all(input: impl Read) -> (Vec<Frame>, Option<Error>, u64) {
 }
 
 /// Bytes that this program has allocated so far; nothing where the runner does not count.
-fn allocated() -> usize {
+pub(super) fn allocated() -> usize {
     stats_alloc::INSTRUMENTED_SYSTEM.stats().bytes_allocated
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn program() -> Result<(String, PathBuf)> {
 
 /// What the file system tells of the files without opening them, as 64 digits: as long as these are the same, so are
 /// the contents.
-pub(crate) fn stamp(files: &Files) -> Result<String> {
+pub(crate) fn stamp(files: &[(String, PathBuf)]) -> Result<String> {
     let mut parts = Vec::new();
     for (name, path) in files {
         let metadata = path.metadata().in_file(&**path)?;
@@ -38,6 +38,30 @@ pub(crate) fn stamp(files: &Files) -> Result<String> {
         parts.push(facts(&metadata).into_bytes());
     }
     Ok(digest::of_parts(parts.iter().map(Vec::as_slice)))
+}
+
+/// The stamp of each file by itself.
+pub(crate) fn stamps(files: &Files) -> Result<Vec<String>> {
+    files
+        .iter()
+        .map(|file| stamp(std::slice::from_ref(file)))
+        .collect()
+}
+
+/// Whether the files are what they were when they had these stamps.
+///
+/// # Errors
+/// One is not, or is not there any more.
+pub(crate) fn check(files: &Files, stamps: &[String]) -> Result<()> {
+    for (file, known) in files.iter().zip(stamps) {
+        if stamp(std::slice::from_ref(file))? != *known {
+            let error = Error::new(
+                "expected a file that stays as it is, found it changed meanwhile; start again",
+            );
+            return Err(error.in_file(&*file.1));
+        }
+    }
+    Ok(())
 }
 
 /// What a file remembers of a checkpoint's contents; none where it is not there or something else.

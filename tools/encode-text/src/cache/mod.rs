@@ -120,16 +120,14 @@ impl<'a> Cache<'a> {
         let mut files = model.text_files()?;
         files.extend(added);
         files.push(identity::program()?);
-        let stamp = identity::stamp(&files)?;
+        let (stamp, stamps) = (identity::stamp(&files)?, identity::stamps(&files)?);
         let path = self.path(&stamp, IDENTITY);
         let identity = if let Some(known) = identity::read(&path) {
             touch(&path);
             known
         } else {
             let identity = identity::contents(&files, self.console)?;
-            if stamp != identity::stamp(&files)? {
-                return Err(changed(model.name()));
-            }
+            identity::check(&files, &stamps)?;
             if identity::are_settled(&files) && !self.only {
                 self.wrote(&path, write_file(&path, &format!("{identity}\n")));
             }
@@ -137,9 +135,8 @@ impl<'a> Cache<'a> {
         };
         Ok(Keys {
             prefix: [FORMAT, &identity, computation].map(ToOwned::to_owned),
-            model: model.name().to_owned(),
             files,
-            stamp,
+            stamps,
         })
     }
 
@@ -228,10 +225,8 @@ impl<'a> Cache<'a> {
 /// The keys of a checkpoint's entries.
 pub(crate) struct Keys {
     prefix: [String; 3],
-    /// The checkpoint's name.
-    model: String,
     files: identity::Files,
-    stamp: String,
+    stamps: Vec<String>,
 }
 
 impl Keys {
@@ -250,17 +245,8 @@ impl Keys {
     /// # Errors
     /// It is not.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.stamp == identity::stamp(&self.files)? {
-            return Ok(());
-        }
-        Err(changed(&self.model))
+        identity::check(&self.files, &self.stamps)
     }
-}
-
-fn changed(model: &str) -> Error {
-    Error::new(format_args!(
-        "{model}: expected files that stay as they are, found them changed meanwhile; start again"
-    ))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<()> {
