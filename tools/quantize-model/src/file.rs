@@ -146,6 +146,14 @@ impl File {
     /// Writes it beside `path`, and renames it when it is whole.
     pub(crate) fn write(&self, path: &Path, report: &mut Report<'_>) -> Result<()> {
         let mut output = Output::file(path)?;
+        let written = self.write_to(&mut output, report);
+        // Of a file that changed meanwhile nothing is to be kept, and an error has its reason there.
+        turbo_weights::check_unchanged()?;
+        written?;
+        output.finish()
+    }
+
+    fn write_to(&self, output: &mut Output, report: &mut Report<'_>) -> Result<()> {
         output.write_all(&self.header)?;
         let mut scales = Vec::new();
         let mut rest = &self.int8[..];
@@ -178,7 +186,7 @@ impl File {
             weight.release();
             report.advance(weight.bytes().len() as u64);
         }
-        output.finish()
+        Ok(())
     }
 }
 

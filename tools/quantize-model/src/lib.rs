@@ -101,6 +101,7 @@ impl PartName {
 /// Files that were whole before stay.
 #[allow(clippy::needless_pass_by_value)]
 pub fn run(args: Args, console: &Console) -> Result<()> {
+    turbo_weights::on_cut(turbo_cli::remove_temporary_files);
     let options = LocateOptions::with_builtin(turbo_demo::ALL);
     let model = Model::locate(&args.model, &options)?;
     let there = model.parts();
