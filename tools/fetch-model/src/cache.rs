@@ -11,8 +11,9 @@ use crate::error::Error;
 use crate::id::{Commit, ContentHash, is_safe_path};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use turbo_cli::open_regular;
 use turbo_weights::ModelId;
 
 /// How deep a listing of a snapshot goes; the files of a pipeline lie one folder down.
@@ -55,7 +56,10 @@ impl ModelCache {
     /// The commit that a revision stood for when it was last fetched.
     pub fn commit_of(&self, revision: &str) -> Option<Commit> {
         Commit::parse(revision).or_else(|| {
-            let text = fs::read_to_string(self.ref_path(revision)).ok()?;
+            let file = open_regular(File::options().read(true), &self.ref_path(revision)).ok()?;
+            let mut text = String::new();
+            // The digits and some white space; no more of what somebody else put there.
+            file.take(100).read_to_string(&mut text).ok()?;
             Commit::parse(text.trim())
         })
     }
@@ -70,9 +74,11 @@ impl ModelCache {
         }
         let path = self.ref_path(revision);
         create_parent(&path)?;
-        // Renamed into place, so that no reader meets half a hash.
+        // Renamed into place, so that no reader meets half a hash; new, so that no link of others is written through.
         let temporary = beside(&path);
-        fs::write(&temporary, commit.as_str())
+        let _ = fs::remove_file(&temporary);
+        File::create_new(&temporary)
+            .and_then(|mut file| file.write_all(commit.as_str().as_bytes()))
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|e| {
                 let _ = fs::remove_file(&temporary);
@@ -134,12 +140,9 @@ impl ModelCache {
     pub fn lock(&self, hash: &ContentHash, on_wait: impl FnOnce()) -> Result<File, Error> {
         let path = self.locks.join(format!("{}.lock", hash.as_str()));
         create_parent(&path)?;
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|e| Error::io("open", &path, e))?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let file = open_regular(&mut options, &path).map_err(|e| Error::io("open", &path, e))?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             on_wait();
             // An error here means a file system without locks; see above.

@@ -3,7 +3,7 @@
 
 use crate::absolute_form::{AbsoluteForm, PlainResolver, credentials, plain_proxy};
 use crate::error::Error;
-use crate::least_rate::LeastRate;
+use crate::least_rate::{LeastRate, Patience};
 use crate::origin::{Origin, origin_of};
 use crate::proxy;
 use crate::settings::Settings;
@@ -90,12 +90,14 @@ pub struct Answer {
     pub response: ureq::http::Response<ureq::Body>,
     /// Time over which the body must not come too slowly.
     over: Duration,
+    patience: Patience,
 }
 
 impl Answer {
     /// The body, which ends in an error if it comes too slowly.
     pub fn body(&mut self) -> impl Read + '_ {
-        LeastRate::new(self.response.body_mut().as_reader(), self.over)
+        let body = self.response.body_mut().as_reader();
+        LeastRate::new(body, self.over, self.patience.clone())
     }
 }
 
@@ -104,6 +106,7 @@ impl Answer {
 pub struct Client {
     agent: ureq::Agent,
     settings: Settings,
+    patience: Patience,
 }
 
 impl Client {
@@ -142,9 +145,12 @@ impl Client {
         if let Some(path) = &settings.certificates {
             config = config.tls_config(TlsConfig::builder().root_certs(read_roots(path)?).build());
         }
+        let patience = Patience::default();
+        let connector = connector.chain(patience.clone());
         Ok(Self {
             agent: ureq::Agent::with_parts(config.build(), connector, resolver),
             settings: settings.clone(),
+            patience,
         })
     }
 
@@ -153,6 +159,7 @@ impl Client {
     /// # Errors
     /// [`HttpError`]; one try only.
     pub fn get(&self, url: &str, start: u64) -> Result<Answer, HttpError> {
+        self.patience.end();
         let mut url = url.to_owned();
         let mut hub_headers = None;
         for _ in 0..MAX_HOPS {
@@ -210,6 +217,7 @@ impl Client {
                 hub_headers: hub_headers.unwrap_or_default(),
                 response,
                 over: self.settings.read_timeout,
+                patience: self.patience.clone(),
             });
         }
         Err(HttpError::Redirect(format!(

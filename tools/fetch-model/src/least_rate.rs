@@ -1,7 +1,9 @@
 //! A body that must not come too slowly.
 
 use std::io::{Error, ErrorKind, Read, Result};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 /// Bytes a second below which a connection counts as dropped: a thousandth of a slow line.
 pub(crate) const LEAST_RATE: u64 = 1000;
@@ -11,15 +13,17 @@ pub(crate) const LEAST_RATE: u64 = 1000;
 pub(crate) struct LeastRate<R> {
     inner: R,
     over: Duration,
+    patience: Patience,
     waited: Duration,
     bytes: u64,
 }
 
 impl<R: Read> LeastRate<R> {
-    pub(crate) fn new(inner: R, over: Duration) -> Self {
+    pub(crate) fn new(inner: R, over: Duration, patience: Patience) -> Self {
         Self {
             inner,
             over,
+            patience,
             waited: Duration::ZERO,
             bytes: 0,
         }
@@ -29,7 +33,10 @@ impl<R: Read> LeastRate<R> {
 impl<R: Read> Read for LeastRate<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let start = Instant::now();
-        let n = self.inner.read(buffer)?;
+        self.patience.begin(start + self.over);
+        let n = self.inner.read(buffer);
+        self.patience.end();
+        let n = n?;
         self.waited += start.elapsed();
         self.bytes += n as u64;
         if n > 0 && self.waited >= self.over {
@@ -44,6 +51,79 @@ impl<R: Read> Read for LeastRate<R> {
             (self.waited, self.bytes) = (Duration::ZERO, 0);
         }
         Ok(n)
+    }
+}
+
+/// Until when a read of a body may go on without giving anything. What a server sends beside the body, such as lines
+/// behind its last chunk, keeps a connection busy and is no content; a read would wait for its end for ever.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience(Arc<Mutex<Option<Instant>>>);
+
+impl Patience {
+    fn begin(&self, until: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// No body is being read.
+    pub(crate) fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn is_at_end(&self) -> bool {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+impl<In: Transport> Connector<In> for Patience {
+    type Out = Bounded<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> std::result::Result<Option<Self::Out>, ureq::Error> {
+        Ok(chained.map(|inner| Bounded {
+            inner,
+            patience: self.clone(),
+        }))
+    }
+}
+
+/// A connection that is read no longer than that.
+#[derive(Debug)]
+pub(crate) struct Bounded<In> {
+    inner: In,
+    patience: Patience,
+}
+
+impl<In: Transport> Transport for Bounded<In> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(
+        &mut self,
+        amount: usize,
+        timeout: NextTimeout,
+    ) -> std::result::Result<(), ureq::Error> {
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> std::result::Result<bool, ureq::Error> {
+        if self.patience.is_at_end() {
+            let text = "much was sent, and nothing of the content";
+            return Err(Error::new(ErrorKind::TimedOut, text).into());
+        }
+        self.inner.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
     }
 }
 
@@ -70,7 +150,7 @@ mod tests {
         let over = Duration::from_millis(500);
         let all = |bytes, pause, total| {
             let slow = Slow(bytes, Duration::from_millis(pause), total);
-            let mut body = LeastRate::new(slow, over);
+            let mut body = LeastRate::new(slow, over, Patience::default());
             let (mut chunk, mut read) = ([0; 1000], 0);
             loop {
                 match body.read(&mut chunk) {

@@ -7,6 +7,7 @@ use crate::id::ContentHash;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use turbo_cli::open_regular;
 
 const CHUNK: usize = 1 << 20;
 
@@ -25,13 +26,10 @@ impl<'a> Partial<'a> {
     /// # Errors
     /// If the file cannot be created or read.
     pub fn open(path: PathBuf, target: &'a RemoteFile) -> Result<Self, Error> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| Error::io("write", &path, e))?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        // What others may have put there is not followed, nor waited for.
+        let file = open_regular(&mut options, &path).map_err(|e| Error::io("write", &path, e))?;
         let hasher = Hasher::like(&target.hash, target.size);
         let mut partial = Self {
             path,

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
 use support::repository::{COMMIT, ID, Repository, UNET, VAE};
 use support::{Hub, Reply, Tool, names};
 
@@ -345,4 +346,62 @@ fn a_servers_words_cannot_steer_the_terminal() {
             "{text:?}"
         );
     }
+}
+
+/// A body that is whole, and lines behind its last chunk without end: the connection is never silent.
+#[test]
+fn what_follows_a_body_is_not_waited_for() {
+    let hub = Hub::new(Repository::turbo());
+    hub.on(|_, reply| {
+        let length = reply.body.len();
+        let mut body = format!("{length:x}\r\n").into_bytes();
+        body.extend(&reply.body);
+        body.extend(b"\r\n0\r\n");
+        let before_trickle = body.len();
+        body.extend(b"a: b\r\n".repeat(10_000));
+        Reply {
+            no_length: true,
+            trickle: Some(Duration::from_millis(2)),
+            before_trickle,
+            ..Reply::new(200)
+                .with("Transfer-Encoding", "chunked")
+                .body(body)
+        }
+    });
+    let tool = Tool::new(&hub).var("HF_HUB_DOWNLOAD_TIMEOUT", "2");
+    let start = Instant::now();
+    let text = tool.refusal(&[ID, "--only", "scheduler", "--retries", "0"]);
+    assert!(text.contains("nothing of the content"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+/// In a cache that others may write to as well.
+#[cfg(unix)]
+#[test]
+fn links_and_pipes_under_names_of_the_cache_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let hub = Hub::new(Repository::turbo());
+    let tool = Tool::new(&hub);
+    let precious = tool.dir.path().join("precious");
+    std::fs::write(&precious, "precious".repeat(1000)).unwrap();
+    let hash = &hub
+        .repository()
+        .file("scheduler/scheduler_config.json")
+        .hash;
+    let partial = tool.blobs().join(format!("{hash}.incomplete"));
+    std::fs::create_dir_all(tool.blobs()).unwrap();
+    symlink(&precious, &partial).unwrap();
+    let refs = tool.blobs().with_file_name("refs");
+    std::fs::create_dir_all(&refs).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(refs.join("main"))
+        .status();
+    assert!(made.unwrap().success());
+    let text = tool.refusal(&[ID, "--only", "scheduler"]);
+    assert!(text.contains("expected a regular file"), "{text}");
+    std::fs::remove_file(&partial).unwrap();
+    tool.fetch(&[ID, "--only", "scheduler"]);
+    assert_eq!(std::fs::read_to_string(refs.join("main")).unwrap(), COMMIT);
+    let kept = std::fs::read_to_string(&precious).unwrap();
+    assert_eq!(kept, "precious".repeat(1000));
 }

@@ -54,6 +54,8 @@ pub struct Reply {
     pub stall: Duration,
     /// Send a byte after another with so much time between them.
     pub trickle: Option<Duration>,
+    /// How many bytes go at once before they trickle.
+    pub before_trickle: usize,
     /// Leave out Content-Length; the end is the end of the connection.
     pub no_length: bool,
 }
@@ -223,7 +225,9 @@ fn send(mut stream: TcpStream, reply: &Reply) -> Option<()> {
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
     let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
     if let Some(pause) = reply.trickle {
-        for byte in &reply.body[..end] {
+        let (at_once, rest) = reply.body[..end].split_at(reply.before_trickle.min(end));
+        stream.write_all(at_once).ok()?;
+        for byte in rest {
             stream.write_all(&[*byte]).ok()?;
             std::thread::sleep(pause);
         }
