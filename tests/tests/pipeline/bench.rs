@@ -60,3 +60,24 @@ fn the_readme_has_what_the_committed_results_draw() {
         .arg(top().join("README.md"));
     pipe([check]).run().ok();
 }
+
+/// The table of autoencoders is of another machine than the block's.
+#[test]
+fn the_readme_has_the_autoencoders_of_a_committed_run() {
+    let read = |path: &str| fs::read_to_string(top().join(path)).expect("is there");
+    let table = read("examples/bench/runs/2026-11-27-intel-xeon-amx/table.md");
+    let (_, table) = table
+        .split_once("Autoencoders, 512x512")
+        .expect("encoding was measured");
+    let rows: Vec<_> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let readme = read("README.md");
+    assert!(rows.len() > 2, "no rows in {table}");
+    assert!(
+        readme.contains(&rows.join("\n")),
+        "README.md lacks {rows:?}"
+    );
+}
