@@ -176,7 +176,15 @@ fn keep_shapes(_: &candle_core::Device) -> impl Sized + use<> {}
 
 #[cfg(feature = "cuda")]
 fn cuda(ordinal: usize) -> Result<candle_core::Device> {
-    Ok(turbo_cuda::open(ordinal)?)
+    turbo_cuda::open(ordinal).map_err(|error| {
+        let text = error.to_string();
+        Error::Device(format!(
+            "--device {}: expected NVIDIA's driver (580 or newer), its CUDA 13 libraries and that GPU, found {}; leave \
+             --device out to use the CPU",
+            Device::Cuda(ordinal),
+            text.lines().next().unwrap_or_default()
+        ))
+    })
 }
 
 /// What candle says where it was built without it.
