@@ -38,11 +38,15 @@ pub(crate) fn create(
     builder.prefix(PREFIX).suffix(SUFFIX);
     for _ in 0..TRIES {
         let (file, guard) = Guard::create(|| builder.tempfile_in(folder))?;
+        between_steps();
         match file.as_file().try_lock() {
             Ok(()) if !is_at(file.as_file(), file.path()) => {}
             Err(TryLockError::WouldBlock) => {}
             // Where the file system has no locks nobody can mistake it for a leftover.
-            Ok(()) | Err(TryLockError::Error(_)) => return Ok((file, guard)),
+            Ok(()) | Err(TryLockError::Error(_)) => {
+                between_steps();
+                return Ok((file, guard));
+            }
         }
     }
     Err(io::Error::other(
@@ -73,6 +77,7 @@ struct Leftover {
 impl Leftover {
     fn find(path: PathBuf) -> Option<Self> {
         let file = regular::open(File::options().write(true), &path).ok()?;
+        between_steps();
         let free = file.try_lock().is_ok() && is_at(&file, &path);
         free.then_some(Self {
             path,
@@ -81,9 +86,17 @@ impl Leftover {
     }
 
     fn remove(self) {
+        between_steps();
         let _ = std::fs::remove_file(&self.path);
     }
 }
+
+/// Where another process may come between. Tests hold the step open here.
+#[cfg(not(test))]
+fn between_steps() {}
+
+#[cfg(test)]
+use tests::between_steps;
 
 /// Whether the path still leads to this file.
 #[cfg(unix)]
@@ -107,6 +120,14 @@ fn is_at(_: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::hash::{BuildHasher, RandomState};
+    use std::time::Duration;
+
+    /// Waits for up to a millisecond, so that the others get through steps of theirs.
+    pub(super) fn between_steps() {
+        let random = RandomState::new().hash_one(0);
+        std::thread::sleep(Duration::from_micros(random % 1000));
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();
@@ -185,7 +206,7 @@ mod tests {
         assert_eq!(names(folder), [".turbo-link.part", ".turbo-pipe.part", "a"]);
     }
 
-    /// Makers and cleaners at once: every maker gets a file that stays.
+    /// Makers and cleaners at once, each of whose steps is held open: every maker gets a file that stays.
     #[test]
     fn makers_and_cleaners_do_not_hinder_one_another() {
         let folder = tempfile::tempdir().unwrap();

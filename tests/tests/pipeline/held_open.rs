@@ -11,8 +11,17 @@ use tempfile::TempDir;
 use turbo_testkit::tiny_lettered;
 
 /// The C functions that the steps of the cache go by: a file is opened or made, locked, removed; a folder is read; what
-/// a path leads to is looked at.
-const STEPS: [&str; 5] = ["open", "flock", "unlink", "readdir", "stat"];
+/// a path leads to is looked at. One by one, and together where two processes are slow at different steps: a maker
+/// before it locks its new file, and one that clears the folder before it removes what it found.
+const STEPS: [&str; 7] = [
+    "open",
+    "flock",
+    "unlink",
+    "readdir",
+    "stat",
+    "flock unlink",
+    "open flock unlink readdir stat",
+];
 
 /// The library, built beside the test; none where there is no C compiler.
 fn library(folder: &Path) -> Option<PathBuf> {
