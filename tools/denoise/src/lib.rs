@@ -166,8 +166,7 @@ impl Denoise<'_> {
         }
     }
 
-    /// Tells once of what is a mistake that no picture shows: a negative prompt without guidance, a strength without a
-    /// picture.
+    /// Warns once of settings without an effect: a negative prompt without guidance, a strength without a picture.
     fn warn_of_idle(&mut self, header: &Header, settings: &Settings) {
         let negative = header.tensor(names::NEGATIVE_PROMPT_EMBEDS).is_some();
         if negative && !settings.guides() && !self.warned.negative {
@@ -338,7 +337,7 @@ impl Prompt<'_> {
         let conditions = self.conditions.row(row);
         let starts = self.starts.as_ref().map(|starts| (starts, row));
         pipeline.run(settings, sampling, seed, conditions, starts, |step| {
-            // The first step answers for what is done once: noise, and the prompt's keys and values.
+            // The first step's time includes the work done once: noise, and the prompt's keys and values.
             if row == 0 {
                 steps.push(Duration::ZERO);
             }

@@ -24,8 +24,8 @@ pub(crate) struct Pipeline {
     pub(crate) zeros_for_no_prompt: bool,
     unet: Box<dyn UNet>,
     scheduler: SchedulerConfig,
-    /// What was worked out last, and of what: for all pictures of a prompt, and for all frames with the same prompt. Of
-    /// one row only, as it takes up to 50 MB for SDXL.
+    /// The conditions of the last row and the network's keys and values for them. All pictures of a prompt use these,
+    /// and so do later frames with an equal prompt. One row is kept, as it takes up to 50 MB for SDXL.
     last: RefCell<Option<(Told, Rc<Conditioned>)>>,
 }
 

@@ -286,7 +286,7 @@ fn steps_run(steps: usize, strength: f64) -> usize {
     (steps as f64 * strength) as usize
 }
 
-/// The fewest steps of which one runs.
+/// The smallest number of steps at which this strength runs one.
 fn least_steps(strength: f64) -> usize {
     let near = (1.0 / strength) as usize;
     (near.max(1)..near.saturating_add(3))

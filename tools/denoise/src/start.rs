@@ -18,7 +18,7 @@ pub(crate) struct Pictured {
 }
 
 impl Pictured {
-    /// That of a frame, or of the latents beside it.
+    /// Reads what a frame's header says of a picture, or the header of the latents beside it.
     ///
     /// # Errors
     /// There are both; the latents have another number of rows.
@@ -96,7 +96,7 @@ pub(crate) struct Starts {
 }
 
 impl Starts {
-    /// Those of a frame, or of the latents beside it.
+    /// Reads the pictures of a frame, or the latents beside it.
     pub(crate) fn read(frame: &Frame, init: Option<&Frame>) -> Result<Option<Self>> {
         if let Some(init) = init {
             return Ok(Moments::read(init, names::LATENTS, "")?.map(|image| Self {
@@ -123,11 +123,11 @@ impl Starts {
 
 /// A picture before its first step.
 pub(crate) struct Begin {
-    /// Of this picture alone, so that it is the same alone and in any company.
+    /// Draws this picture's noise and no other's, so that a picture does not depend on those drawn with it.
     pub(crate) generator: Generator,
     /// What the first step starts from.
     pub(crate) sample: Vec<f32>,
-    /// What is kept of the picture, where the network does not see it itself.
+    /// The part of the picture that stays, for networks that do not see the picture themselves.
     pub(crate) kept: Option<Kept>,
     /// `[channels, h, w]`: what the network sees beside the sample.
     pub(crate) channels: Vec<f32>,

@@ -22,7 +22,7 @@ pub(crate) struct Trace {
 
 /// Which picture's steps are written.
 pub(crate) struct Picture<'a> {
-    /// That of the frame it goes into.
+    /// The metadata of the frame that the trace is written beside.
     pub(crate) metadata: &'a Metadata,
     /// Its row there.
     pub(crate) row: usize,
@@ -54,7 +54,7 @@ impl Trace {
     /// Writes a step, and flushes.
     pub(crate) fn step(&mut self, picture: &Picture<'_>, step: &Step<'_>) -> Result<()> {
         let mut metadata = rows::metadata(picture.metadata, picture.row as u64);
-        // That of the picture at the end: here there is one a step.
+        // A frame's picture index counts finished pictures; a trace has one a step.
         metadata.remove(keys::PICTURE_INDEX);
         metadata::write(
             &mut metadata,

@@ -38,7 +38,7 @@ impl<'a> Encode<'a> {
         })
     }
 
-    /// Opens the encoder, if it is not open: that of the flag, else the one the stream names, else the checkpoint's.
+    /// Opens an encoder, unless it is open: the flag's, else the one that the stream names, else the checkpoint's.
     pub(crate) fn encoder(
         &mut self,
         vae: Option<&str>,

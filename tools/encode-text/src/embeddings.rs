@@ -90,7 +90,7 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// As many tokens as `tokens`, by those of an empty text behind its own.
+    /// Fills up to `tokens` tokens, by appending those of an empty text.
     pub(crate) fn filled(&self, empty: &Self, tokens: usize) -> Self {
         let mut filled = self.clone();
         while filled.shape.tokens < tokens && empty.shape.tokens > 0 {

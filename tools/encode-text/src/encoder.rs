@@ -106,7 +106,7 @@ impl<'a> Encoder<'a> {
     fn last(&self, text: &Text) -> Option<Rc<Embeddings>> {
         let mut last = self.last.borrow_mut();
         let place = last.iter().position(|(of, _)| of == text)?;
-        // What is in use stays longest.
+        // A text moves to the end when it is used, so the oldest is dropped first.
         last[place..].rotate_left(1);
         last.last().map(|(_, embeddings)| Rc::clone(embeddings))
     }
@@ -176,7 +176,7 @@ impl<'a> Encoder<'a> {
     /// Encodes a text, unless its embeddings are known.
     ///
     /// # Errors
-    /// Those of the encoders.
+    /// An encoder fails.
     pub(crate) fn encode(&self, prepared: Prepared) -> Result<Rc<Embeddings>> {
         let (text, tokenized, shape) = match prepared {
             Prepared::Known(embeddings) => return Ok(embeddings),
@@ -266,7 +266,7 @@ impl<'a> Encoder<'a> {
     /// What the encoders make of no text.
     ///
     /// # Errors
-    /// Those of the encoders.
+    /// An encoder fails.
     pub(crate) fn empty(&self, clip_skip: usize) -> Result<Rc<Embeddings>> {
         let (text, what) = (Text::empty(clip_skip), "the empty prompt");
         match self.known(&text, what) {

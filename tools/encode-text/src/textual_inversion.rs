@@ -30,7 +30,8 @@ impl fmt::Display for EmbeddingArg {
 impl FromStr for EmbeddingArg {
     type Err = String;
 
-    /// Without a token the file's name without its ending is the token. What is a file's name as a whole has none.
+    /// `FILE=TOKEN`, or `FILE`, whose name without its ending is then the token. A text that is the name of a file as a
+    /// whole is taken as `FILE`, also with `=` in it.
     fn from_str(text: &str) -> Result<Self, String> {
         let (file, token) = match text.rsplit_once('=') {
             Some((file, token)) if !Path::new(text).is_file() => (file, token.to_owned()),

@@ -46,7 +46,7 @@ impl Tokenized {
         }
         let mut first = inputs(&text.first, first)?;
         let mut second = inputs(&text.second, second)?;
-        // Both have the same number: empty chunks fill up.
+        // Both encoders get equally many chunks: empty ones fill up.
         let count = first.len().max(second.len());
         let empty = |tokenizer: &ClipTokenizer| input(&Chunk::default(), tokenizer);
         first.resize_with(count, || empty(&tokenizers[0]));

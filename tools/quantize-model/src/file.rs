@@ -2,7 +2,7 @@
 //!
 //! A layer's int8 and its `comfy_quant` come first, layer by layer, then all scales and other float32, then numbers of two
 //! bytes. `comfy_quant` is JSON, which may end in spaces: as many as bring the next tensor to a multiple of 8 bytes. So
-//! every tensor is aligned, and what is written in one go is at its place.
+//! every tensor is aligned, and the file is written from front to back.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -38,8 +38,8 @@ struct Layer {
 }
 
 impl File {
-    /// What is to be written of a part's weights: int8 by the rules of `layers`; without, all as it is. `sources` are
-    /// the files of these weights, with their hashes.
+    /// Plans the file of a part: layers become int8 by the rules of `layers`, or all stay as they are without it.
+    /// `sources` are the files that the weights come from, with their hashes.
     pub(crate) fn plan(
         weights: &Weights,
         layers: Option<Layers<'_>>,

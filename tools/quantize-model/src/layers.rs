@@ -23,7 +23,7 @@ pub(crate) struct Int8 {
 }
 
 impl Layers<'_> {
-    /// What becomes of a weight; nothing if it stays as it is. What is int8 already keeps what its file says of it.
+    /// Decides what a weight becomes: nothing if it stays as it is. A weight that is int8 already keeps what its file says of it.
     pub(crate) fn int8(&self, weight: &Weight) -> Option<Int8> {
         let layer = int8_layer(self.part, weight.name(), weight.shape())?;
         if self.keep.iter().any(|name| name.fits(layer)) {

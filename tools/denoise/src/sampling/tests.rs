@@ -90,7 +90,7 @@ fn another_scheduler_takes_what_was_set_for_the_one_before_with_it() {
     assert!(!euler.contains_key("eta"), "{euler:?}");
 }
 
-/// What was written is read again as the same.
+/// Settings that were written are read back equal.
 #[test]
 fn a_short_name_with_a_meaning_of_its_own_is_told_by_its_key() {
     let own = [

@@ -101,7 +101,7 @@ impl<'a> Cache<'a> {
         }))
     }
 
-    /// Whether what is not here is an error.
+    /// Whether an embedding that the cache lacks is an error.
     pub(crate) fn only(&self) -> bool {
         self.only
     }

@@ -106,7 +106,7 @@ pub mod fuzz {
     /// The lines of an input, each or its error.
     ///
     /// # Errors
-    /// Those of the input as a whole.
+    /// The input as a whole can't be read.
     pub fn lines(input: &[u8]) -> Result<Vec<Result<String, Error>>, Error> {
         let mut lines = Lines::new(input, "");
         let mut found = Vec::new();
@@ -123,7 +123,7 @@ pub mod fuzz {
     /// The prompt of a record, and what travels beside it.
     ///
     /// # Errors
-    /// Those of the record.
+    /// The record is refused; the text says why.
     pub fn record(line: &str) -> Result<(String, Metadata), String> {
         let record = Record::parse(line).map_err(|error| error.to_string())?;
         Ok((record.prompt, record.metadata))

@@ -26,7 +26,7 @@ pub struct Chunk {
 /// A word goes to the next chunk where it does not fit any more, unless it is longer than a chunk.
 ///
 /// # Errors
-/// Those of `tokenize`.
+/// `tokenize` fails.
 pub fn chunks<E>(
     prompt: &str,
     room: usize,

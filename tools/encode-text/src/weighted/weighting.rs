@@ -11,7 +11,7 @@ pub enum Weighting {
     Scale,
 }
 
-/// One encoder's hidden states of a chunk, as they stand beside those of the other.
+/// One encoder's columns in a chunk's hidden states, which hold both encoders' side by side.
 #[derive(Debug)]
 pub struct Rows<'a> {
     /// `[tokens, width]`, both encoders' side by side.
