@@ -115,11 +115,7 @@ where
             // clap's text, under the tool's name like every other error.
             let text = error.render().to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            // As the standard library has it, for whatever is no number.
-            let text = text.replace(
-                ": invalid digit found in string",
-                ": expected a whole number from 0",
-            );
+            let text = in_our_words(text);
             console::put(escape_lines(&format!("{tool}: {text}")).trim_end());
             return 2;
         }
@@ -132,6 +128,23 @@ where
         }
     });
     end(&console, result)
+}
+
+/// Says what was expected where the standard library says only what is wrong with a number.
+fn in_our_words(text: &str) -> String {
+    let theirs = [
+        (
+            ": invalid digit found in string",
+            ": expected a whole number from 0",
+        ),
+        (
+            ": number would be zero for non-zero type",
+            ": expected a whole number from 1",
+        ),
+    ];
+    theirs.iter().fold(text.to_owned(), |text, (theirs, ours)| {
+        text.replace(theirs, ours)
+    })
 }
 
 fn read<A: Parser>(matches: &ArgMatches) -> Result<(A, ReportArgs), clap::Error> {

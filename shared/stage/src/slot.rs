@@ -25,7 +25,10 @@ impl Networks {
     /// A device that this build does not have; threads that the system does not give.
     pub fn new(args: &ModelArgs, console: &Console) -> Result<Self> {
         args.device.expect_built(console.tool())?;
-        let threads = args.threads.map(|threads| sensible(threads, console));
+        let asked = args.threads.map(|threads| ("--threads ", threads));
+        let threads = asked
+            .or_else(|| Some(("RAYON_NUM_THREADS=", threads_of_rayon()?)))
+            .map(|(by, threads)| sensible(by, threads, console));
         use_threads(threads).map_err(|error| {
             Error::new(format_args!(
                 "{error}; allow more processes (`ulimit -u`) or memory (`ulimit -v`), or ask for fewer with --threads"
@@ -36,8 +39,14 @@ impl Networks {
     }
 }
 
-/// The number of threads asked for, unless it is far above that of the cores: each takes memory, and none computes faster.
-fn sensible(threads: NonZeroUsize, console: &Console) -> NonZeroUsize {
+/// What the thread pool's own variable asks for. The pool takes anything else than a number, and 0, as not said.
+fn threads_of_rayon() -> Option<NonZeroUsize> {
+    std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok()
+}
+
+/// The number of threads that `by` asks for, unless it is far above that of the cores: each takes memory, and none computes
+/// faster.
+fn sensible(by: &str, threads: NonZeroUsize, console: &Console) -> NonZeroUsize {
     /// Threads a core that are taken as they are asked for.
     const FAR: usize = 4;
     let Ok(cores) = available_parallelism() else {
@@ -47,7 +56,7 @@ fn sensible(threads: NonZeroUsize, console: &Console) -> NonZeroUsize {
         return threads;
     }
     console.warn(format_args!(
-        "--threads {threads}: expected about as many as cores, found {cores} of these; {cores} threads are used"
+        "{by}{threads}: expected about as many as cores, found {cores} of these; {cores} threads are used"
     ));
     cores
 }

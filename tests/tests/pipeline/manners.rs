@@ -114,7 +114,11 @@ fn wrong_flags_are_usage_errors() {
             "--original-size 512",
             &["--original-size", "512x512"],
         ),
-        ("denoise", "--threads 0", &["--threads"]),
+        (
+            "denoise",
+            "--threads 0",
+            &["--threads", "whole number from 1"],
+        ),
         ("decode-latents", "--dtype f64", &["--dtype", "bf16"]),
         ("encode-text", "--device gpu x", &["--device", "cpu"]),
         ("encode-text", "--clip-skip minus x", &["--clip-skip"]),
@@ -137,6 +141,29 @@ fn wrong_flags_are_usage_errors() {
             );
         }
         assert!(ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn more_threads_than_anybody_has_cores_are_not_started() {
+    let model = tiny();
+    let flag = tool("encode-text", "--threads 1000000 x");
+    let variable = tool("encode-text", "x").env("RAYON_NUM_THREADS", "1000000");
+    for (said, stage) in [
+        ("--threads 1000000", flag),
+        ("RAYON_NUM_THREADS=1000000", variable),
+    ] {
+        let ended = pipe([stage.model(&model)]).run();
+        let text = &ended.stages[0].stderr;
+        assert!(
+            text.contains(&format!("{said}: expected about as many as cores")),
+            "{text}"
+        );
+        ended.ok();
+    }
+    for no_number in ["0", "two"] {
+        let stage = tool("encode-text", "x").env("RAYON_NUM_THREADS", no_number);
+        pipe([stage.model(&model)]).run().ok();
     }
 }
 
