@@ -64,7 +64,8 @@ def merge(one, two):
         if name in two:
             both["from_start_s"] = statistics.median(both[name])
     if "gflops" in two:
-        both["gflops"] = {name: max(rate, two["gflops"][name]) for name, rate in one["gflops"].items()}
+        both["gflops"] = {name: max(rate, one["gflops"].get(name, 0)) for name, rate in two["gflops"].items()}
+        both["read_gbs"] = max(one.get("read_gbs", 0), two["read_gbs"])
     return both
 
 
@@ -101,27 +102,31 @@ class Results:
 
 
 class Memory(threading.Thread):
-    """The greatest memory beside file pages (RssAnon) of each process, sampled every 20 ms."""
+    """The greatest memory beside file pages (RssAnon) of each process, and of all together, also with file pages
+    (RssFile), sampled every 20 ms."""
 
     def __init__(self, pids):
         super().__init__(daemon=True)
         self.peaks = dict.fromkeys(pids, 0)
-        self.together = 0
+        self.together = self.with_files = 0
         self.running = True
         self.start()
 
     def run(self):
         while self.running:
-            now = 0
+            now = files = 0
             for pid in self.peaks:
                 try:
                     with open(f"/proc/{pid}/status") as f:
-                        anon = int(re.search(r"RssAnon:\s+(\d+)", f.read())[1]) * 1024
-                except (OSError, TypeError):  # gone, or about to be
+                        found = dict(re.findall(r"(RssAnon|RssFile):\s+(\d+)", f.read()))
+                    anon = int(found["RssAnon"]) * 1024
+                except (OSError, KeyError):  # gone, or about to be
                     continue
                 self.peaks[pid] = max(self.peaks[pid], anon)
                 now += anon
+                files += int(found["RssFile"]) * 1024
             self.together = max(self.together, now)
+            self.with_files = max(self.with_files, now + files)
             time.sleep(0.02)
 
     def stop(self):
@@ -144,6 +149,12 @@ def frame(kind, tensors):
     return struct.pack("<Q", len(text)) + text + body
 
 
+def cpu_between(before):
+    """CPU time of the child processes that ended since the usage `before`."""
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime, 4)
+
+
 def warm(folder):
     """Reads the checkpoint, so that it is in the page cache."""
     for path in pathlib.Path(folder).rglob("*.safetensors"):
@@ -152,23 +163,60 @@ def warm(folder):
                 pass
 
 
+# Of which folder of a checkpoint a stage reads which tensors, by the beginnings of their names; all but a few rows of the
+# tables of tokens are left alone.
+READS = {
+    "text": [("text_encoder", ("text_model.encoder.",)), ("text_encoder_2", ("text_model.encoder.", "text_projection"))],
+    "unet": [("unet", ("",))],
+    "vae": [("vae", ("decoder.", "post_quant_conv."))],
+    "vae-encode": [("vae", ("encoder.", "quant_conv."))],
+    "tiny-vae": [("taesdxl", ("decoder.",))],
+    "tiny-vae-encode": [("taesdxl", ("encoder.",))],
+}
+
+
+def weight_bytes(checkpoint, stage):
+    """Bytes of the weights that a stage reads, by the headers of their files."""
+    total = 0
+    for folder, beginnings in READS[stage]:
+        files = list((pathlib.Path(checkpoint) / folder).glob("*.safetensors"))
+        half = [path for path in files if ".fp16." in path.name]
+        for path in half or files:
+            with open(path, "rb") as f:
+                header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+            for name, tensor in header.items():
+                if name.startswith(beginnings) and name != "__metadata__":
+                    begin, end = tensor["data_offsets"]
+                    total += end - begin
+    return total
+
+
 class Ours:
     def __init__(self, args, isa):
         self.args, self.isa = args, isa
         self.env = {**os.environ, "RAYON_NUM_THREADS": str(args.threads)}
         if isa != "auto":
             self.env["TURBO_ISA"] = isa
-        self.model = ["--model", args.checkpoint, "--threads", str(args.threads)]
+
+    def model(self, dtype):
+        """The flags for a row of the table: a number type on the checkpoint, or its int8 weights with default types."""
+        checkpoint, dtype = (self.args.int8, "auto") if dtype == "int8" else (self.args.checkpoint, dtype)
+        return ["--model", str(checkpoint), "--dtype", dtype, "--threads", str(self.args.threads)]
 
     def tool(self, name, *words):
         return [str(self.args.bin / name), *map(str, words), "--progress", "json"]
 
     def peaks(self):
-        """GFLOP/s of the multiply units for each number type, by this project's own register loop."""
+        """What nothing can be faster than, by this project's own loops: the instruction set's name, GFLOP/s of the multiply
+        units for each number type, GB/s at which memory is read, and which type is the default one for each stage."""
         command = ["cargo", "bench", "--locked", "-q", "-p", "turbo-kernels", "--", "only the peak"]
         out = subprocess.run(command, cwd=PROJECT, env=self.env, check=True, stdout=subprocess.PIPE, text=True).stdout
         name = re.search(r"instruction set (\S+?),", out)[1]
-        return name, {kind.lower(): int(rate) for kind, rate in re.findall(r"(\w+): peak (\d+) GFLOP/s", out)}
+        products, convolutions = re.search(r"faster floats: (\w+), .* (\w+)", out).groups()
+        types = {"text": products.lower(), "unet": products.lower(), "vae": convolutions.lower()}
+        rates = {kind.lower(): int(rate) for kind, rate in re.findall(r"(\w+): peak (\d+) G(?:FL)?OP/s", out)}
+        read = float(re.search(r"read: ([\d.]+) GB/s", out)[1])
+        return {"isa_name": name, "gflops": rates, "read_gbs": read, "default_types": types}
 
     def stage(self, command, stream, step=lambda event: event["compute_s"]):
         """One tool over a stream of frames: the first opens the model and is told apart from the others."""
@@ -186,40 +234,38 @@ class Ours:
             raise RuntimeError(lines)
         events = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
         seconds = [step(event) for event in events]
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
         return {
             "open_s": events[0]["open_s"],
             "first_s": seconds[0],
             "seconds": seconds[1:],
             "median_s": statistics.median(seconds[1:]),
             # Of the whole process, opening included, shared among its frames.
-            "cpu_s": round(cpu / len(events), 4),
+            "cpu_s": round(cpu_between(before) / len(events), 4),
             "peak_anon_bytes": memory.peaks[tool.pid],
             "peak_rss_bytes": events[-1]["max_rss_bytes"],
         }
 
     def text(self, size, dtype):
         prompts = "".join(f"{PROMPTS[0]} {n}\n" for n in range(self.args.runs + 1))
-        return self.stage(self.tool("encode-text", *self.model, "--dtype", dtype), prompts.encode())
+        return self.stage(self.tool("encode-text", *self.model(dtype)), prompts.encode())
 
     def unet(self, size, dtype):
         shapes = {"prompt_embeds": [1, 77, self.args.width], "pooled_prompt_embeds": [1, self.args.pooled]}
         stream = b"".join(frame("text-embeddings", shapes) for _ in range(self.args.runs + 1))
-        command = self.tool("denoise", *self.model, "--dtype", dtype, "--seed", 1, "--width", size, "--height", size)
+        command = self.tool("denoise", *self.model(dtype), "--seed", 1, "--width", size, "--height", size)
         return self.stage(command, stream, lambda event: event["step_s"][0])
 
     def vae(self, size, dtype, *which):
         shapes = {"latents": [1, 4, size // 8, size // 8]}
         stream = b"".join(frame("latents", shapes) for _ in range(self.args.runs + 1))
-        return self.stage(self.tool("decode-latents", *self.model, *which, "--dtype", dtype), stream)
+        return self.stage(self.tool("decode-latents", *self.model(dtype), *which), stream)
 
     def tiny_vae(self, size, dtype):
         return self.vae(size, dtype, "--vae", self.args.tiny_vae)
 
     def vae_encode(self, size, dtype, *which):
         stream = os.urandom(size * size * 3 * (self.args.runs + 1))
-        command = self.tool("encode-image", *self.model, *which, "--dtype", dtype, "--raw", f"{size}x{size}", "-")
+        command = self.tool("encode-image", *self.model(dtype), *which, "--raw", f"{size}x{size}", "-")
         return self.stage(command, stream)
 
     def tiny_vae_encode(self, size, dtype):
@@ -228,7 +274,7 @@ class Ours:
     def picture(self, size, dtype):
         """The pipe: from its start to the first PNG, and from a second prompt to the second PNG."""
         runs = [self.pipe(size, dtype) for _ in range(self.args.runs)]
-        firsts, seconds, anon, together = zip(*runs)
+        firsts, seconds, anon, together, with_files, cpu = zip(*runs)
         return {
             "first_pngs_s": firsts,
             "from_start_s": statistics.median(firsts),
@@ -237,11 +283,14 @@ class Ours:
             # Each process at its own greatest, added up; and the greatest of all together, which is less.
             "peak_anon_bytes": max(anon),
             "peak_anon_together_bytes": max(together),
+            "peak_rss_bytes": max(with_files),
+            "cpu_s": min(cpu),
         }
 
     def pipe(self, size, dtype):
-        """Two prompts through the four tools, the second when the first is drawn: their times, and the memory."""
-        model = [*self.model, "--dtype", dtype]
+        """Two prompts through the four tools, the second when the first is drawn: their times, the memory, and the CPU time
+        of a picture."""
+        model = self.model(dtype)
         with tempfile.TemporaryDirectory() as folder, open(f"{folder}/errors", "w+b") as errors:
             commands = [
                 self.tool("encode-text", *model),
@@ -250,6 +299,7 @@ class Ours:
                 self.tool("to-png", "-o", f"{folder}/%d.png"),
             ]
             tools, times = [], []
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             try:
                 begin = time.perf_counter()
                 for n, command in enumerate(commands):
@@ -284,7 +334,8 @@ class Ours:
                 for tool in tools:
                     if tool.poll() is None:
                         tool.kill()
-        return *times, sum(memory.peaks.values()), memory.together
+        cpu = cpu_between(before) / len(PROMPTS)
+        return *times, sum(memory.peaks.values()), memory.together, memory.with_files, cpu
 
     def measure(self, results):
         args = self.args
@@ -292,31 +343,44 @@ class Ours:
         stages["picture"] = self.picture
         if args.tiny_vae:
             stages.update({"tiny-vae": self.tiny_vae, "tiny-vae-encode": self.tiny_vae_encode})
-        types = ["f32", "bf16"]
-        name = self.isa
-        if args.quick:
-            types = ["f32"]
-        else:
+        name, types = self.isa, ["f32"]
+        if not args.quick:
             peak = {"system": "ours", "isa": self.isa, "stage": "peak"}
             if results.lack(peak):
-                name, rates = self.peaks()
-                results.add(**peak, isa_name=name, gflops=rates)
+                results.add(**peak, **self.peaks())
             known = results.known[table.key(peak)]
-            name, types = known["isa_name"], list(known["gflops"])
+            name, types = known["isa_name"], [kind for kind in known["gflops"] if kind != "int8"]
         warm(args.checkpoint)
         for size in args.sizes:
             for stage, run in stages.items():
                 # The text encoders do not know the picture's size.
                 if args.stages and stage not in args.stages or stage == "text" and size != args.sizes[0]:
                     continue
-                for dtype in {"picture": ["auto", "f32"]}.get(stage, types):
+                int8 = ["int8"] if stage in table.INT8_STAGES else []
+                for dtype in {"picture": ["auto", "f32"]}.get(stage, types) + int8:
                     what = {"system": "ours", "isa": self.isa, "stage": stage, "dtype": dtype, "size": size}
                     if not results.lack(what):
                         continue
+                    checkpoint = args.checkpoint
+                    if dtype == "int8":
+                        checkpoint = self.int8()
+                    record = {**what, "isa_name": name, "threads": args.threads}
+                    if stage in READS and os.path.isdir(checkpoint):
+                        record["weight_bytes"] = weight_bytes(checkpoint, stage)
                     try:
-                        results.add(**what, isa_name=name, threads=args.threads, **run(size, dtype))
+                        results.add(**record, **run(size, dtype))
                     except (RuntimeError, OSError) as e:
                         print(f"run.py: left out {what}: {e}", file=sys.stderr)
+
+    def int8(self):
+        """The folder of the checkpoint with int8 weights, which is made if it is not there, and read once."""
+        if not self.args.int8.exists():
+            part = self.args.int8.with_name(self.args.int8.name + ".part")
+            command = [self.args.bin / "quantize-model", self.args.checkpoint, "-o", part]
+            subprocess.run(command, check=True)
+            part.rename(self.args.int8)
+        warm(self.args.int8)
+        return self.args.int8
 
 
 # Other software
@@ -337,8 +401,11 @@ def measure_peer(args, name, isa, results):
         stages = [stage for stage in stages if not stage.startswith("tiny-vae")]
     warm(args.checkpoint)
     for dtype in PEERS[name]:
-        if isa == "avx2" and (dtype == "bf16" or name in ("sdcpp", "candle")):
+        bf16 = dtype.endswith("bf16")
+        if isa == "avx2" and (bf16 or name in ("sdcpp", "candle")):
             continue  # no bfloat16 in AVX2; the others cannot be pinned
+        if bf16 and not any("BF16" in has for has in machine(args)["instructions"]):
+            continue  # neither has this CPU
         for size in args.sizes:
             for stage in stages:
                 if args.stages and stage not in args.stages or stage == "text" and size != args.sizes[0]:
@@ -397,6 +464,7 @@ def main():
     p.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     p.add_argument("--stages", nargs="+", choices=table.STAGES, help="default: all")
     p.add_argument("--without-ours", action="store_true", help="measure the peers only")
+    p.add_argument("--int8", type=pathlib.Path, help="the checkpoint with int8 weights; without it, OUT/int8 is made")
     p.add_argument("--again", action="store_true", help="measure what is there already")
     p.add_argument("--runs", type=int, default=5, help="measured runs, after one that warms up (default: 5)")
     p.add_argument("--rounds", type=int, default=1, help="repetitions of it all, system by system (default: 1)")
@@ -420,6 +488,10 @@ def main():
         args.pooled = unet["projection_class_embeddings_input_dim"] - 6 * unet["addition_time_embed_dim"]
         if (checkpoint / "taesdxl").exists():
             args.tiny_vae = str(checkpoint.resolve() / "taesdxl")
+
+    if args.int8 is None:
+        args.int8 = args.out / "int8"
+    args.int8 = args.int8.resolve()
 
     results = Results(args.out, args.again)
     results.add(**machine(args))

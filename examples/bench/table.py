@@ -30,6 +30,11 @@ GFLOP = {
     ("tiny-vae-encode", 512): 122.3,
     ("tiny-vae-encode", 1024): 489.3,
 }
+# What of it is products of int8 where the weights are int8 and the CPU multiplies int8: linear layers, but for those that
+# keep float activations (shared/weights/src/names/int8.rs).
+GFLOP_INT8 = {("text", 512): 108.9, ("text", 1024): 108.9, ("unet", 512): 1058.7, ("unet", 1024): 4234.9}
+# Stages whose weights quantize-model makes int8; the autoencoder is copied.
+INT8_STAGES = ["text", "unet", "picture"]
 STAGES = {
     "text": "both text encoders",
     "unet": "UNet, one step",
@@ -39,6 +44,8 @@ STAGES = {
     "tiny-vae-encode": "TAESDXL encode",
     "picture": "whole pipe",
 }
+# The stages that a picture passes.
+PIPE = ["text", "unet", "vae"]
 SYSTEMS = {
     "ours": "this project",
     "openvino": "OpenVINO",
@@ -46,7 +53,14 @@ SYSTEMS = {
     "sdcpp": "stable-diffusion.cpp",
     "candle": "candle-transformers",
 }
-TYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "auto": "default types"}
+TYPES = {
+    "f32": "float32",
+    "bf16": "bfloat16",
+    "f16": "float16",
+    "auto": "default types",
+    "int8": "int8 weights",
+    "int8-bf16": "int8 weights, bfloat16",
+}
 
 
 def key(r):
@@ -80,17 +94,47 @@ class Run:
         self.sizes = sizes
 
     def get(self, system, isa, stage, dtype, size):
-        return self.all.get((system, isa, stage, dtype, size))
+        """A measurement; of the text encoders, which were measured once, for whatever size."""
+        sizes = self.sizes if stage == "text" else [size]
+        return next((r for s in sizes if (r := self.all.get((system, isa, stage, dtype, s)))), None)
 
     def isas(self):
-        """The instruction sets that this project was measured on, each with its own name and its rates."""
-        found = {}
-        for r in self.all.values():
-            if r["system"] == "ours" and "isa_name" in r:
-                found.setdefault(r["isa"], (r["isa_name"], {}))
-                if r["stage"] == "peak":
-                    found[r["isa"]] = (r["isa_name"], r["gflops"])
-        return found
+        """The instruction sets that this project was measured on, each with its own name."""
+        return {r["isa"]: r["isa_name"] for r in self.all.values() if r["system"] == "ours" and "isa_name" in r}
+
+    def peak(self, isa):
+        """The rates that nothing can be faster than, as far as they were measured."""
+        return self.all.get(("ours", isa, "peak", None, None), {"gflops": {}})
+
+    def floor(self, r):
+        """The least seconds that a measured stage of ours can take; None where that is not known.
+
+        The longer of its products at the rate of their types, and its weights at the rate of reading memory, which older
+        runs lack.
+        """
+        peak, stage = self.peak(r["isa"]), r["stage"]
+        rates, dtype, size = peak["gflops"], r["dtype"], r["size"]
+        if stage == "picture":
+            types = {part: self.default_type(r["isa"], part) if dtype in ("auto", "int8") else dtype for part in PIPE}
+            if dtype == "int8":
+                types.update(text="int8", unet="int8")
+            parts = [self.get("ours", r["isa"], part, types[part], size) for part in PIPE]
+            floors = [self.floor(part) if part else None for part in parts]
+            return None if None in floors else sum(floors)
+        work = GFLOP.get((stage, size))
+        floats = self.default_type(r["isa"], stage) if dtype == "int8" else dtype
+        if work is None or floats not in rates:
+            return None
+        int8 = GFLOP_INT8[stage, size] if dtype == "int8" and "int8" in rates else 0
+        products = (work - int8) / rates[floats] + (int8 / rates["int8"] if int8 else 0)
+        read = r["weight_bytes"] / peak["read_gbs"] / 1e9 if "weight_bytes" in r and "read_gbs" in peak else 0
+        return max(products, read)
+
+    def default_type(self, isa, stage):
+        """The type of floats that `--dtype auto` takes; None where it is not known."""
+        peak = self.peak(isa)
+        only = list(peak["gflops"])[0] if len(peak["gflops"]) == 1 else None
+        return peak.get("default_types", {}).get(stage, only)
 
     def words(self):
         m = self.machine
@@ -100,26 +144,26 @@ class Run:
         revisions = sorted({r["revision"] for r in self.all.values() if r.get("revision")})
         runs = sorted({len(r["seconds"]) for r in self.all.values() if "seconds" in r})
         runs = " to ".join(map(str, dict.fromkeys([runs[0], runs[-1]]))) if runs else "no"
-        busy = [r["load"] for r in self.all.values() if r["stage"] not in ("machine", "peak")]
         text = (
             f"{m['cpu']} (family and model {m['family']}){has}, {m['cores']} cores, {m['memory_bytes'] / 2**30:.0f} GiB; "
             f"{when}, revision {', '.join(revisions)}. Batch 1, {m['threads']} threads, weights in the page cache, "
             f"medians of {runs} runs after one that warms up."
         )
-        if busy and max(busy) > m["threads"] + 1.5:
-            text += f" **The machine was busy with other work (load up to {max(busy):.0f}): read the times as upper bounds.**"
+        load = self.load()
+        if load > m["threads"] + 1.5:
+            text += f" **The machine was busy with other work (load up to {load:.0f}): read the times as upper bounds.**"
         return text
 
+    def load(self):
+        """The greatest while something was measured."""
+        return max((r["load"] for r in self.all.values() if r["stage"] not in ("machine", "peak")), default=0)
+
     def own(self, isa):
-        """This project on one instruction set: time, share of peak and memory for each size."""
-        name, rates = self.isas()[isa]
+        """This project on one instruction set: time, share of the floor and memory for each size."""
         lines = []
         for stage, words in STAGES.items():
-            for dtype in ["auto", "bf16", "f32"]:
+            for dtype in ["auto", "bf16", "f32", "int8"]:
                 found = [self.get("ours", isa, stage, dtype, size) for size in self.sizes]
-                if stage == "text":
-                    # Measured once: the picture's size is nothing to it.
-                    found = [next(filter(None, found), None)] * len(found)
                 if not any(found):
                     continue
                 if stage == "picture":
@@ -129,33 +173,46 @@ class Run:
                         for r in found:
                             # Added up over the processes of the pipe; the same for both lines.
                             memory = size_of(r["peak_anon_bytes"]) if r and field == "from_start_s" else ""
-                            cells += [seconds(r[field]) if r else "", "", memory]
+                            share = self.share(r) if r and field == "median_s" else ""
+                            cells += [seconds(r[field]) if r else "", share, memory]
                         lines.append(cells)
                     continue
                 cells = [f"{words}, {TYPES[dtype]}"]
-                for size, r in zip(self.sizes, found):
-                    if r is None:
-                        cells += ["", "", ""]
-                        continue
-                    work, rate = GFLOP.get((stage, r["size"])), rates.get(dtype)
-                    share = f"{100 * work / r['median_s'] / rate:.0f} %" if work and rate else ""
-                    cells += [seconds(r["median_s"]), share, size_of(r["peak_anon_bytes"])]
+                for r in found:
+                    cells += [seconds(r["median_s"]), self.share(r), size_of(r["peak_anon_bytes"])] if r else ["", "", ""]
                 lines.append(cells)
         header = ["stage"]
         for size in self.sizes:
-            header += [f"{size}x{size}", "of peak", "memory"]
-        peak = ", ".join(f"{rate} GFLOP/s in {TYPES[kind]}" for kind, rate in rates.items())
-        peak = f": the multiply units reach {peak} in this project's register loop" if peak else ""
-        return [f"**`{name}`**{peak}.", "", *rows(header, lines), ""]
+            header += [f"{size}x{size}", "of the floor", "memory"]
+        peak = self.peak(isa)
+        units = {kind: "GOP/s" if kind == "int8" else "GFLOP/s" for kind in peak["gflops"]}
+        rates = ", ".join(f"{rate} {units[kind]} in {TYPES[kind].split()[0]}" for kind, rate in peak["gflops"].items())
+        rates = f": the multiply units reach {rates} in this project's register loop" if rates else ""
+        read = f"; memory is read at {peak['read_gbs']:.0f} GB/s" if "read_gbs" in peak else ""
+        return [f"**`{self.isas()[isa]}`**{rates}{read}.", "", *rows(header, lines), ""]
+
+    def caption(self):
+        products = "what the stage's products take at the multiply units' rate, with direct convolutions"
+        if any("read_gbs" in self.peak(isa) for isa in self.isas()):
+            products = f"the longer of two: {products}; and what its weights take at the rate of reading memory"
+        return (
+            "**Of the floor**: the floor, which stands in brackets, over the time taken; at 100 % nothing is left to gain. "
+            f"The floor is {products}. Above 100 % Winograd's convolutions save products."
+        )
+
+    def share(self, r):
+        """How much of the floor's speed a stage reaches, and its floor."""
+        floor = self.floor(r)
+        return f"{100 * floor / r['median_s']:.0f} % ({seconds(floor)})" if floor else ""
 
     def systems(self, size, isa):
         """One dictionary for each system and type: the times of its stages, and its memory."""
         found = []
         for system, name in SYSTEMS.items():
             versions = next((r["versions"] for r in self.all.values() if r["system"] == system and "versions" in r), {})
-            for dtype in ["bf16", "f16", "f32"]:
-                get = lambda stage, types=(dtype,), s=size: next(
-                    (r for t in types if (r := self.get(system, isa, stage, t, s))), None
+            for dtype in ["bf16", "f16", "f32", "int8-bf16", "int8"]:
+                get = lambda stage, types=(dtype,): next(
+                    (r for t in types if (r := self.get(system, isa, stage, t, size))), None
                 )
                 # The whole pipe was measured with the default types, which are bfloat16 where the CPU has it.
                 picture = get("picture", (dtype, "auto") if dtype == "bf16" else (dtype,))
@@ -167,9 +224,10 @@ class Run:
                     stages["vae"] = min(both, key=lambda r: r["median_s"], default=None)
                     if stages["vae"] and stages["vae"]["dtype"] == "f32":
                         words += ", VAE float32"
-                # The text encoders' time does not depend on the picture's size, and is measured once.
-                stages["text"] = next((r for s in self.sizes if (r := get("text", s=s))), None)
-                if not (stages["unet"] or stages["vae"]) or (system == "ours" and dtype == "bf16" and not stages["unet"]):
+                if system == "ours" and dtype == "int8":
+                    stages["vae"] = get("vae", (self.default_type(isa, "vae"),))  # copied as it is
+                stages["text"] = get("text")
+                if not (stages["unet"] or stages["vae"] and (system != "ours" or dtype == "f32")):
                     continue
                 times = {stage: r["median_s"] if r else None for stage, r in stages.items()}
                 parts = [r for r in stages.values() if r]
@@ -185,7 +243,7 @@ class Run:
                         "first": picture["from_start_s"] if picture else None,
                         "next": picture["median_s"] if picture else None,
                         "anon": memory["peak_anon_bytes"],
-                        "rss": None if system == "ours" else memory.get("peak_rss_bytes"),
+                        "rss": memory.get("peak_rss_bytes") if picture or system != "ours" else None,
                         "whole": picture is not None,
                     }
                 )
@@ -232,13 +290,15 @@ class Run:
         out = [self.words(), ""]
         for isa in self.isas():
             out += self.own(isa)
-        for isa, (name, _) in self.isas().items():
+        if any(self.peak(isa)["gflops"] for isa in self.isas()):
+            out += [self.caption(), ""]
+        for isa, name in self.isas().items():
             for size in self.sizes:
                 if sum(not r["ours"] for r in self.systems(size, isa)) == 0:
                     continue
                 only = "" if isa == "auto" else f", all pinned to {name}"
                 out += [f"Beside other software on the same checkpoint, {size}x{size}{only}:", "", *self.peers(size, isa)]
-        for isa, (name, _) in self.isas().items():
+        for isa, name in self.isas().items():
             for size in self.sizes:
                 lines = self.autoencoders(size, isa)
                 only = "" if isa == "auto" else f", all pinned to {name}"

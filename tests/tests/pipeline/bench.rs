@@ -38,6 +38,9 @@ fn the_benchmark_measures_and_draws() {
         "VAE decode, float32",
         "VAE encode, float32",
         "from start to first PNG",
+        "both text encoders, int8 weights",
+        "UNet, one step, int8 weights",
+        "whole pipe, int8 weights: from start to first PNG",
     ] {
         assert!(table.contains(row), "no {row} in {table}");
     }
