@@ -152,7 +152,7 @@ fn main() {
     let has = [
         (Compute::F32, true),
         (Compute::Bf16, isa.has_bf16()),
-        (Compute::Int8, isa.has_int8()),
+        (isa.int8().unwrap_or(Compute::Int8), isa.int8().is_some()),
     ];
     for (compute, _) in has.into_iter().filter(|(_, has)| *has) {
         let rates = Rates {
@@ -161,7 +161,7 @@ fn main() {
             peak: peak(isa, compute),
             filter: filter.clone(),
         };
-        let unit = if compute == Compute::Int8 {
+        let unit = if compute.is_int8() {
             "GOP/s"
         } else {
             "GFLOP/s"
@@ -171,7 +171,7 @@ fn main() {
             rates.peak, "", "ms", "share"
         );
         linear_layers(&rates);
-        if compute != Compute::Int8 {
+        if !compute.is_int8() {
             // Only linear layers have products of int8.
             convolutions(&rates);
             attentions(&rates);
@@ -194,7 +194,7 @@ fn linear_layers(rates: &Rates) {
         (4096, 960, 320),
     ] {
         let (file, scales);
-        let w = if compute == Compute::Int8 {
+        let w = if compute.is_int8() {
             (file, scales) = (int8_weights(n * k), vec![1e-3; n]);
             Matrix::int8(&file, &scales, n, k)
         } else {

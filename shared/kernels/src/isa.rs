@@ -1,5 +1,6 @@
 //! Instruction sets: what this CPU has, and which one is used.
 
+use crate::arch::Compute;
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;
 use std::sync::OnceLock;
@@ -147,10 +148,15 @@ impl Isa {
         self.has_bf16() && (self == Self::Avx512Amx || !is_intel())
     }
 
-    /// Whether products of int8 are an instruction. Elsewhere [`Compute::Int8`](crate::Compute::Int8) gives the same
-    /// numbers, but slower than float32.
-    pub fn has_int8(self) -> bool {
-        self == Self::NeonDot || self == Self::Avx2Vnni || self >= Self::Avx512Vnni
+    /// The type in which products of int8 are faster than those of floats. Elsewhere both types of int8 give the same
+    /// numbers, but slower.
+    pub fn int8(self) -> Option<Compute> {
+        match self {
+            Self::Portable | Self::Neon | Self::Avx512 => None,
+            // A pair of int16 is multiplied at twice the rate of a float.
+            Self::Avx2 => Some(Compute::Int8Pairs),
+            _ => Some(Compute::Int8),
+        }
     }
 
     /// Whether products of bfloat16 pairs are an instruction.

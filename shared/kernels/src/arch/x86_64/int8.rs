@@ -1,15 +1,19 @@
-//! Tile kernels for int8: AVX-512 VNNI, and AVX-VNNI with registers of half the width.
+//! Tile kernels for int8: AVX-512 VNNI, AVX-VNNI with registers of half the width, and plain AVX2.
 //!
-//! The instruction multiplies unsigned by signed bytes. Positions are signed; weights, which are broadcast, become
+//! VNNI's instruction multiplies unsigned by signed bytes. Positions are signed; weights, which are broadcast, become
 //! unsigned when they are widened ([`Kernels::unsigned_weights`](crate::arch::Kernels::unsigned_weights)). Blocking is
 //! that of the float kernels.
+//!
+//! AVX2's own instruction for unsigned and signed bytes adds two products in 16 bits, which do not hold them. So it
+//! multiplies numbers that were widened to int16, in pairs: sixteen products at a time, where floats have eight.
 
 use super::avx::fetch;
 use crate::arch::tile::{LANES, MV, NR, PANEL, Tile, TileFn};
 use core::arch::x86_64::{
-    __m256i, __m512i, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_epi32, _mm256_loadu_si256,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256, _mm512_dpbusd_epi32,
-    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    __m256i, __m512i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_epi32,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
 pub(in crate::arch) const INT8_AVX512: [TileFn; MV] =
@@ -18,6 +22,9 @@ pub(in crate::arch) const INT8_AVX: [TileFn; MV] = [avx::<1>, avx::<2>, avx::<3>
 /// With the encodings of AVX-512 VL, for CPUs that have these only.
 pub(in crate::arch) const INT8_AVX_VL: [TileFn; MV] =
     [avx_vl::<1>, avx_vl::<2>, avx_vl::<3>, avx_vl::<4>];
+
+pub(in crate::arch) const INT8_PAIRS_AVX2: [TileFn; MV] =
+    [pairs::<1>, pairs::<2>, pairs::<3>, pairs::<4>];
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn avx512<const V: usize>(t: &Tile) {
@@ -53,7 +60,14 @@ unsafe fn avx512<const V: usize>(t: &Tile) {
     }
 }
 
-/// A kernel of two registers by [`NR`] rows at a time, with one of the two encodings.
+/// Adds the products of eight positions with a pair of weights.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_pairs(sum: __m256i, w: __m256i, x: __m256i) -> __m256i {
+    _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
+}
+
+/// A kernel of two registers by [`NR`] rows at a time, with what multiplies.
 macro_rules! avx {
     ($name:ident, $features:literal, $multiply:ident) => {
         #[target_feature(enable = $features)]
@@ -98,4 +112,5 @@ macro_rules! avx {
 }
 
 avx!(avx, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
+avx!(pairs, "avx2", multiply_pairs);
 avx!(avx_vl, "avx2,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
