@@ -35,7 +35,7 @@ PROJECT = HERE.parents[1]
 PEERS = {
     # name: its number types
     "diffusers": ["f32", "bf16"],
-    "openvino": ["f32", "bf16"],
+    "openvino": ["f32", "bf16", "int8", "int8-bf16"],
     "sdcpp": ["f16"],
     "candle": ["f32"],
 }

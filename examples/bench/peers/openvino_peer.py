@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """OpenVINO: the networks of diffusers, converted once with its own converter, compiled for the CPU.
 
-    openvino_peer.py CHECKPOINT --stage text|unet|vae|vae-encode|tiny-vae|tiny-vae-encode|picture --dtype f32|bf16 [--size 512] [--cache DIR]
+    openvino_peer.py CHECKPOINT --stage text|unet|vae|vae-encode|tiny-vae|tiny-vae-encode|picture
+        --dtype f32|bf16|int8|int8-bf16 [--size 512] [--cache DIR]
 
 The first call converts, in a process of its own: `--stage convert` writes the converted models to the cache folder, in
-float16 as OpenVINO's exporters do.
+float16 as OpenVINO's exporters do. With `int8` their weights are then made int8, by NNCF as its documentation says (and
+as FastSD CPU's files are): for each output channel a scale and a zero point, no activations. `int8` computes in float32,
+`int8-bf16` in bfloat16.
 """
 
 import pathlib
@@ -16,14 +19,14 @@ import openvino as ov
 
 import measure
 
-args = measure.options(["f32", "bf16"], ["convert", "text", "unet", "picture", *measure.AUTOENCODER])
+args = measure.options(["f32", "bf16", "int8", "int8-bf16"], ["convert", "compress", "text", "unet", "picture", *measure.AUTOENCODER])
 cache = pathlib.Path(args.cache) / "openvino"
+int8 = args.dtype.startswith("int8")
 
 
 def convert(name, make, inputs, dims):
     """Converts what `make()` gives, with free sizes, unless it is there."""
-    target = cache / f"{name}.xml"
-    if target.exists():
+    if (cache / f"{name}.xml").exists():
         return
     import torch
 
@@ -31,10 +34,26 @@ def convert(name, make, inputs, dims):
     with torch.no_grad():
         model = ov.convert_model(make().eval(), example_input=inputs(torch), input=dims)
     cache.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole.
+    save(model, name)
+
+
+def save(model, name):
+    """Under another name until it is whole."""
     ov.save_model(model, cache / f"part-{name}.xml", compress_to_fp16=True)
     (cache / f"part-{name}.bin").rename(cache / f"{name}.bin")
-    (cache / f"part-{name}.xml").rename(target)
+    (cache / f"part-{name}.xml").rename(cache / f"{name}.xml")
+
+
+def compress_all():
+    """Writes copies of the converted models whose weights are int8, those that are not there."""
+    import nncf
+
+    for path in sorted(cache.glob("*.xml")):
+        name = f"{path.stem}-int8"
+        if path.stem.endswith("-int8") or path.stem.startswith("part-") or (cache / f"{name}.xml").exists():
+            continue
+        print("compressing", path.stem, file=sys.stderr)
+        save(nncf.compress_weights(ov.Core().read_model(path)), name)
 
 
 def convert_all():
@@ -110,14 +129,14 @@ def convert_all():
 
 def compiled(name):
     core = ov.Core()
-    model = core.read_model(cache / f"{name}.xml")
+    model = core.read_model(cache / (f"{name}-int8.xml" if int8 else f"{name}.xml"))
     if name.endswith("-encode"):
         model.reshape({model.inputs[0]: [1, 3, args.size, args.size]})
     elif name == "unet" or name in measure.AUTOENCODER:
         model.reshape({model.inputs[0]: [1, 4, side, side]})
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": args.dtype,
+        "INFERENCE_PRECISION_HINT": "bf16" if args.dtype.endswith("bf16") else "f32",
         "INFERENCE_NUM_THREADS": args.threads,
     }
     return core.compile_model(model, "CPU", settings)
@@ -174,13 +193,23 @@ def open_picture():
     return step
 
 
+def prepare(*words):
+    """Runs a preparation in a process of its own, whose memory is not that of what is measured."""
+    command = [sys.executable, __file__, args.checkpoint, "--dtype", "f32", "--cache", args.cache, *words]
+    subprocess.run(command, stdout=sys.stderr, check=True)
+
+
 if args.stage == "convert":
     convert_all()
+elif args.stage == "compress":
+    compress_all()
 else:
     needed = {"text": ["text_encoder", "text_encoder_2"], "picture": ["text_encoder", "text_encoder_2", "unet", "vae"]}
-    if not all((cache / f"{name}.xml").exists() for name in needed.get(args.stage, [args.stage])):
-        words = [args.checkpoint, "--stage", "convert", "--dtype", "f32", "--cache", args.cache]
-        words += ["--tiny-vae", args.tiny_vae] if args.tiny_vae else []
-        subprocess.run([sys.executable, __file__, *words], stdout=sys.stderr, check=True)
+    needed = needed.get(args.stage, [args.stage])
+    if not all((cache / f"{name}.xml").exists() for name in needed):
+        prepare("--stage", "convert", *(["--tiny-vae", args.tiny_vae] if args.tiny_vae else []))
+    if int8 and not all((cache / f"{name}-int8.xml").exists() for name in needed):
+        prepare("--stage", "compress")
     stages = {"text": open_text, "unet": open_unet, "picture": open_picture}
-    measure.report(args, ["openvino"], stages.get(args.stage, open_autoencoder))
+    packages = ["openvino", "nncf"] if int8 else ["openvino"]
+    measure.report(args, packages, stages.get(args.stage, open_autoencoder))

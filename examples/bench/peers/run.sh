@@ -32,7 +32,7 @@ if [ "$peer" = candle ]; then
   exec "$CARGO_TARGET_DIR/release/candle-peer" "$@"
 fi
 
-declare -A import=([diffusers]=diffusers,transformers [openvino]=openvino,diffusers,transformers [sdcpp]=stable_diffusion_cpp)
+declare -A import=([diffusers]=diffusers,transformers [openvino]=openvino,nncf,diffusers,transformers [sdcpp]=stable_diffusion_cpp)
 python=${PEER_PYTHON-$cache/venv-$peer/bin/python}
 if ! "$python" -c "import ${import[$peer]}" 2> /dev/null; then
   if [ -n "${PEER_PYTHON-}" ]; then
