@@ -20,7 +20,7 @@ fn seconds(f: impl FnMut()) -> f64 {
     best(0.5, 50, f)
 }
 
-/// Of what all others are held to: longer, and in short runs, so that one falls into a quiet moment of a busy machine.
+/// Of what all others are held to: longer, so that a run falls into a quiet moment of a busy machine.
 fn least_seconds(f: impl FnMut()) -> f64 {
     best(3.0, usize::MAX, f)
 }
@@ -42,21 +42,23 @@ fn best(span: f64, most: usize, mut f: impl FnMut()) -> f64 {
 }
 
 /// GFLOP/s of a tile kernel on every thread, over the same few positions and weights again and again, with its sums in
-/// registers all the while.
+/// registers all the while. Each thread's best millisecond counts: on a busy machine all of them seldom have one at once.
 fn peak(isa: Isa, compute: Compute) -> f64 {
     const STEPS: usize = 2048;
     let kernels = kernels(isa, compute);
     let (kernel, rows) = (kernels.tiles[3], kernels.rows);
     let threads = rayon::current_num_threads();
-    let repeats = 100;
-    let time = least_seconds(|| {
-        (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
-            kernels.prepare_thread();
-            let a = vec![0u32; kernels.steps * PANEL];
-            let offsets = vec![0; STEPS / kernels.steps + 1];
-            // Rows that overlap, all but a vector.
-            let w = vec![0u32; STEPS + rows * LANES];
-            let mut c = vec![0f32; rows * PANEL];
+    // About a millisecond.
+    let repeats = 40;
+    let operations = (repeats * STEPS * compute.per_step() * rows * PANEL * 2) as f64;
+    let rate = |_| {
+        kernels.prepare_thread();
+        let a = vec![0u32; kernels.steps * PANEL];
+        let offsets = vec![0; STEPS / kernels.steps + 1];
+        // Rows that overlap, all but a vector.
+        let w = vec![0u32; STEPS + rows * LANES];
+        let mut c = vec![0f32; rows * PANEL];
+        let time = least_seconds(|| {
             for _ in 0..repeats {
                 let positions = Positions::rows(&a, &offsets);
                 let tile = Tile::new(STEPS, positions, &w, LANES, &mut c, true);
@@ -64,26 +66,30 @@ fn peak(isa: Isa, compute: Compute) -> f64 {
                 unsafe { kernel(&tile) };
             }
         });
-    });
-    (threads * repeats * STEPS * compute.per_step() * rows * PANEL * 2) as f64 / time / 1e9
+        operations / time / 1e9
+    };
+    (0..threads).into_par_iter().with_max_len(1).map(rate).sum()
 }
 
-/// GB/s at which all threads together read memory that is in no cache.
+/// GB/s at which all threads together read memory that is in no cache; as of [`peak`], each thread's best milliseconds count.
 fn read_rate() -> f64 {
     // Beyond the last-level caches of all CPUs but a few servers', whose threads here are few of many.
-    const BYTES: usize = 1 << 30;
+    const LEAST: usize = 1 << 30;
+    const PIECE: usize = 8 << 20;
+    let threads = rayon::current_num_threads();
+    let bytes = LEAST.max(4 * PIECE * threads);
     // Written, since pages that nobody wrote to are all the same page of zeros.
-    let memory = vec![1u64; BYTES / size_of::<u64>()];
-    let share = memory.len().div_ceil(rayon::current_num_threads());
-    let time = least_seconds(|| {
-        let sum: u64 = memory
-            .par_chunks(share)
-            .with_max_len(1)
-            .map(|part| part.iter().sum::<u64>())
-            .sum();
-        std::hint::black_box(sum);
-    });
-    BYTES as f64 / time / 1e9
+    let memory = vec![1u64; bytes / size_of::<u64>()];
+    let share = memory.len().div_ceil(threads);
+    let rate = |part: &[u64]| {
+        let mut pieces = part.chunks_exact(PIECE / size_of::<u64>()).cycle();
+        let time = least_seconds(|| {
+            let piece = pieces.next().into_iter().flatten();
+            std::hint::black_box(piece.sum::<u64>());
+        });
+        PIECE as f64 / time / 1e9
+    };
+    memory.par_chunks(share).with_max_len(1).map(rate).sum()
 }
 
 fn weights(n: usize) -> Vec<u8> {
