@@ -266,6 +266,27 @@ class Run:
         header = ["", "opening", "text encoders", "UNet, one step", "VAE decode", "a picture, models open", "first picture, from start"]
         return [*rows([*header, "memory beside file pages", "with file pages"], lines), ""]
 
+    def busy(self, size, isa):
+        """CPU time of all threads for each stage, where this project's was measured: what says something of a machine that
+        others used."""
+        lines, threads = [], self.machine["threads"]
+        if not any("cpu_s" in (self.get("ours", isa, "unet", dtype, size) or {}) for dtype in TYPES):
+            return []
+        for system, name in SYSTEMS.items():
+            for dtype in ["bf16", "f16", "f32", "int8-bf16", "int8"]:
+                found = [self.get(system, isa, stage, dtype, size) for stage in PIPE]
+                # stable-diffusion.cpp's log has no CPU time of its stages.
+                if system == "sdcpp" or not any(r and "cpu_s" in r for r in found):
+                    continue
+                words = f"{name}, {TYPES[dtype]}"
+                cells = [f"**{words}**" if system == "ours" else words]
+                for r in found:
+                    floor = self.floor(r) if r and system == "ours" else None
+                    share = f" ({100 * floor * threads / r['cpu_s']:.0f} %)" if floor else ""
+                    cells.append(seconds(r["cpu_s"]) + share if r and "cpu_s" in r else "")
+                lines.append([*cells, size_of(max(r["peak_anon_bytes"] for r in found if r))])
+        return [*rows(["", *(STAGES[stage] for stage in PIPE), "memory, largest stage"], lines), ""]
+
     def autoencoders(self, size, isa):
         """Time, CPU time of all threads and memory of encoding and decoding, where encoding was measured."""
         stages, lines, encodes = ["vae-encode", "vae", "tiny-vae-encode", "tiny-vae"], [], False
@@ -298,6 +319,12 @@ class Run:
                     continue
                 only = "" if isa == "auto" else f", all pinned to {name}"
                 out += [f"Beside other software on the same checkpoint, {size}x{size}{only}:", "", *self.peers(size, isa)]
+        if self.load() > self.machine["threads"] + 1.5:
+            for isa in self.isas():
+                for size in self.sizes:
+                    lines = self.busy(size, isa)
+                    if lines:
+                        out += [f"CPU time of all threads, {size}x{size}, in brackets of the floor's:", "", *lines]
         for isa, name in self.isas().items():
             for size in self.sizes:
                 lines = self.autoencoders(size, isa)

@@ -32,9 +32,11 @@ if [ "$peer" = candle ]; then
   exec "$CARGO_TARGET_DIR/release/candle-peer" "$@"
 fi
 
-declare -A import=([diffusers]=diffusers,transformers [openvino]=openvino,nncf,diffusers,transformers [sdcpp]=stable_diffusion_cpp)
+declare -A packages=([diffusers]=diffusers,transformers [openvino]=openvino,nncf,diffusers,transformers [sdcpp]=stable_diffusion_cpp)
 python=${PEER_PYTHON-$cache/venv-$peer/bin/python}
-if ! "$python" -c "import ${import[$peer]}" 2> /dev/null; then
+# Looked for and not imported, which takes many seconds.
+there="import sys; from importlib.util import find_spec; sys.exit(None in map(find_spec, '${packages[$peer]}'.split(',')))"
+if ! "$python" -c "$there" 2> /dev/null; then
   if [ -n "${PEER_PYTHON-}" ]; then
     echo "$0: PEER_PYTHON=$python lacks the packages of $here/$peer.txt" >&2
     exit 1
