@@ -55,7 +55,10 @@ impl KeysValues {
                 && keys.positions == values.positions
                 && keys.channels.is_multiple_of(heads)
         );
-        assert!(!compute.is_int8(), "attention has no products of int8");
+        assert!(
+            compute != Compute::Int8,
+            "attention has no products of int8"
+        );
         let (width, tokens, isa) = (keys.channels / heads, keys.positions, ctx.isa);
         let kernels = kernels(isa, compute);
         let steps = compute.steps(width);

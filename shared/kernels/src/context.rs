@@ -1,6 +1,5 @@
 //! What every kernel needs.
 
-use crate::arch::Compute;
 use crate::isa::Isa;
 use crate::memory::Pool;
 
@@ -20,10 +19,5 @@ impl Context {
             isa,
             pool: Pool::default(),
         }
-    }
-
-    /// The type of int8 that the kernels multiply fastest.
-    pub(crate) fn int8(&self) -> Compute {
-        self.isa.int8().unwrap_or(Compute::Int8)
     }
 }

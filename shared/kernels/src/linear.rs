@@ -47,19 +47,19 @@ impl<'a> From<&'a Panels> for Left<'a> {
 impl<'a> Left<'a> {
     /// `x` as int8, whatever it is. It is made for the first layer that asks, and stays with `x` for others.
     pub fn int8(ctx: &Context, x: &'a Panels) -> Self {
-        if x.compute.is_int8() {
+        if x.compute == Compute::Int8 {
             return x.into();
         }
         let int8 = x.int8(ctx);
         Self {
             data: int8.data.as_u32(),
             quanta: Some(&int8.quanta),
-            panel_pitch: Some(ctx.int8().steps(x.channels) * PANEL),
+            panel_pitch: Some(Compute::Int8.steps(x.channels) * PANEL),
             step_pitch: int8.layout.step(),
             layout: int8.layout,
             channels: x.channels,
             positions: x.positions,
-            compute: ctx.int8(),
+            compute: Compute::Int8,
         }
     }
 }
@@ -120,8 +120,8 @@ impl<'a> Left<'a> {
     /// once all are there.
     fn operand(&self, ctx: &Context, rows: usize, compute: Compute) -> Panels {
         let written = match compute {
-            int8 if int8.is_int8() && ctx.isa.prefers_bf16() => Compute::Bf16,
-            int8 if int8.is_int8() => Compute::F32,
+            Compute::Int8 if ctx.isa.prefers_bf16() => Compute::Bf16,
+            Compute::Int8 => Compute::F32,
             other => other,
         };
         let mut out = Panels::take(ctx, rows, self.positions, written);

@@ -1,6 +1,6 @@
 //! Steps: how numbers become the four bytes of the inner dimension that a tile kernel takes at a time.
 //!
-//! A step holds one float32, two bfloat16, or two or four int8. [`StepWriter`] alone knows how, and writes all of them: operands,
+//! A step holds one float32, two bfloat16, or four int8. [`StepWriter`] alone knows how, and writes all of them: operands,
 //! weights, keys and probabilities.
 
 use crate::arch::{Compute, LANES};
@@ -43,12 +43,6 @@ impl<const LEVEL: u8> StepWriter<LEVEL> {
                     out[at] = quad([a[at], b[at], c[at], d[at]]);
                 }
             }
-            Compute::Int8Pairs => {
-                let (low, high) = (&numbers[0][..out.len()], &numbers[1][..out.len()]);
-                for at in 0..out.len() {
-                    out[at] = pair_of_int16(low[at], high[at]);
-                }
-            }
         }
     }
 
@@ -79,12 +73,6 @@ impl<const LEVEL: u8> StepWriter<LEVEL> {
                     *out = quad(four);
                 }
             }
-            Compute::Int8Pairs => {
-                for (out, numbers) in used.iter_mut().zip(row.chunks(2)) {
-                    let second = numbers.get(1).copied().unwrap_or(0.0);
-                    *out = pair_of_int16(numbers[0], second);
-                }
-            }
         }
         rest.fill(0);
     }
@@ -107,12 +95,6 @@ pub(crate) fn nearest(number: f32) -> i32 {
 fn quad(numbers: [f32; 4]) -> u32 {
     let [a, b, c, d] = numbers.map(|v| (v + ROUND).to_bits() & 0xff);
     a | (b << 8) | (c << 16) | (d << 24)
-}
-
-/// Two whole numbers of 16 bits in one element, the first in the low half.
-#[inline(always)]
-fn pair_of_int16(a: f32, b: f32) -> u32 {
-    (nearest(a).cast_unsigned() & 0xffff) | (nearest(b).cast_unsigned() << 16)
 }
 
 /// Bits of the nearest bfloat16, ties to even. A NaN stays one.

@@ -155,10 +155,7 @@ impl<'a> Matrix<'a> {
                 }
             }
             (Compute::Int8, Format::Int8 { .. }) => int8_to_steps(isa, self.bytes(row, cols), out),
-            (Compute::Int8Pairs, Format::Int8 { .. }) => {
-                int8_to_pairs(isa, self.bytes(row, cols), out);
-            }
-            (Compute::Int8 | Compute::Int8Pairs, Format::Float(float)) => {
+            (Compute::Int8, Format::Float(float)) => {
                 panic!("products of int8 need weights of int8, not of {float:?}")
             }
         }
@@ -271,22 +268,6 @@ fn int8_to_steps(isa, src: &[u8], dst: &mut [u32]) {
         let mut last = [0; 4];
         last[..rest.len()].copy_from_slice(rest);
         dst[src.len() / 4] = u32::from_le_bytes(last);
-    }
-}
-}
-
-per_isa! {
-fn int8_to_pairs(isa, src: &[u8], dst: &mut [u32]) {
-    let pair = |low: u8, high: u8| {
-        let [low, high] = [low, high].map(|b| i32::from(b.cast_signed()).cast_unsigned());
-        (low & 0xffff) | (high << 16)
-    };
-    let whole = src.chunks_exact(2);
-    if let [last] = whole.remainder() {
-        dst[src.len() / 2] = pair(*last, 0);
-    }
-    for (d, s) in dst.iter_mut().zip(whole) {
-        *d = pair(s[0], s[1]);
     }
 }
 }

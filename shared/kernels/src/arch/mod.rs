@@ -72,12 +72,11 @@ pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
         } else {
             x86_64::INT8_AVX_VL
         }),
+        #[cfg(target_arch = "x86_64")]
+        (Compute::Int8, Isa::Avx2) => Kernels::plain(x86_64::INT8_AVX2),
         #[cfg(target_arch = "aarch64")]
         (Compute::Int8, Isa::NeonDot) => Kernels::plain(aarch64::INT8_DOT),
         (Compute::Int8, _) => Kernels::plain(portable::INT8),
-        #[cfg(target_arch = "x86_64")]
-        (Compute::Int8Pairs, isa) if isa >= Isa::Avx2 => Kernels::plain(x86_64::INT8_PAIRS_AVX2),
-        (Compute::Int8Pairs, _) => Kernels::plain(portable::INT8_PAIRS),
         (Compute::Bf16, _) => panic!("{} has no bfloat16 products", isa.name()),
     }
 }

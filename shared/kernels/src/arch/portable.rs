@@ -8,12 +8,6 @@ pub(super) const INT8: [TileFn; MV] = [
     int8_tile::<3>,
     int8_tile::<4>,
 ];
-pub(super) const INT8_PAIRS: [TileFn; MV] = [
-    int8_pairs_tile::<1>,
-    int8_pairs_tile::<2>,
-    int8_pairs_tile::<3>,
-    int8_pairs_tile::<4>,
-];
 pub(super) const F32: [TileFn; MV] = [f32_tile::<1>, f32_tile::<2>, f32_tile::<3>, f32_tile::<4>];
 
 unsafe fn f32_tile<const V: usize>(t: &Tile) {
@@ -64,34 +58,6 @@ unsafe fn int8_tile<const V: usize>(t: &Tile) {
                     for l in 0..LANES {
                         let a = a[l].map(i32::from);
                         sums[l] += a[0] * w[0] + a[1] * w[1] + a[2] * w[2] + a[3] * w[3];
-                    }
-                }
-                c.write(sums);
-            }
-        }
-    }
-}
-
-unsafe fn int8_pairs_tile<const V: usize>(t: &Tile) {
-    for v in 0..V {
-        for r in 0..NR {
-            let mut sums = [0i32; LANES];
-            // SAFETY: the caller vouches for every address (see `TileFn`).
-            unsafe {
-                let c = t.c.add(r * PANEL + v * LANES).cast::<[i32; LANES]>();
-                if t.accumulate {
-                    sums = c.read();
-                }
-                let w = t.w.add(r * t.w_stride).cast::<[i16; 2]>();
-                for s in 0..t.steps {
-                    let a =
-                        t.a.add(*t.offsets.add(s) as usize + v * LANES)
-                            .cast::<[[i16; 2]; LANES]>()
-                            .read_unaligned();
-                    let w = w.add(s).read().map(i32::from);
-                    for l in 0..LANES {
-                        let a = a[l].map(i32::from);
-                        sums[l] += a[0] * w[0] + a[1] * w[1];
                     }
                 }
                 c.write(sums);

@@ -3,7 +3,7 @@
 //! A **tile** is some rows of weights ([`Kernels::rows`]) against up to [`MV`] vectors of [`LANES`] positions (tokens
 //! or pixels). Positions lie side by side in vector registers; a weight is broadcast, or lies in a tile register. One
 //! **step** of the inner dimension is four bytes a position and four bytes a weight row: one float, or two
-//! bfloat16, or two or four int8 whose products are added.
+//! bfloat16 or four int8 whose products are added.
 
 /// Positions in a vector, on every instruction set (narrower registers take several).
 pub const LANES: usize = 16;
@@ -22,10 +22,8 @@ pub enum Compute {
     F32,
     /// bfloat16 times bfloat16, two at a time; only where [`Isa::has_bf16`](crate::Isa::has_bf16).
     Bf16,
-    /// int8 times int8, four at a time, summed in int32.
+    /// int8 times int8, four at a time, summed in int32; fast where [`Isa::int8`](crate::Isa::int8) says so.
     Int8,
-    /// The same numbers and sums, two at a time: each int8 takes 16 bits, for CPUs that multiply pairs of int16 only.
-    Int8Pairs,
 }
 
 impl Compute {
@@ -33,14 +31,14 @@ impl Compute {
     pub const fn per_step(self) -> usize {
         match self {
             Self::F32 => 1,
-            Self::Bf16 | Self::Int8Pairs => 2,
+            Self::Bf16 => 2,
             Self::Int8 => 4,
         }
     }
 
     /// Whether the numbers are int8, with a scale for each position.
     pub const fn is_int8(self) -> bool {
-        matches!(self, Self::Int8 | Self::Int8Pairs)
+        matches!(self, Self::Int8)
     }
 
     /// Steps that `k` numbers take; what is left of the last is filled up with zeros.

@@ -27,6 +27,7 @@ mod plan;
 mod store;
 mod task;
 
+use crate::arch::Compute;
 pub use after::After;
 pub(crate) use offsets::offsets;
 pub(crate) use operands::Product;
@@ -48,7 +49,7 @@ impl Product<'_> {
         };
         assert!(fits(self), "operand too short");
         // Sums of int8 have their scales applied at the end, which others lack.
-        let float = self.more.is_empty() || !self.compute.is_int8();
+        let float = self.more.is_empty() || self.compute != Compute::Int8;
         assert!(
             float && self.more.iter().all(fits),
             "operand of what is added"

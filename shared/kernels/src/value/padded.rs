@@ -135,9 +135,7 @@ impl Padded {
                         // A step of one number: the other map is not read.
                         Compute::F32 => [channel(s); 2],
                         Compute::Bf16 => [channel(2 * s), channel(2 * s + 1)],
-                        Compute::Int8 | Compute::Int8Pairs => {
-                            panic!("3x3 convolutions have no products of int8")
-                        }
+                        Compute::Int8 => panic!("3x3 convolutions have no products of int8"),
                     };
                     if window.stride == 2 {
                         let [top, _, left, _] = window.padding;

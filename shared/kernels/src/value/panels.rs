@@ -100,7 +100,7 @@ impl PanelMut<'_> {
         let mut scaled: Numbers = [[0.0; PANEL]; MOST];
         let mut numbers = numbers;
         if let Some(quanta) = &mut self.quanta {
-            for i in 0..self.compute.per_step() {
+            for i in 0..MOST {
                 for l in 0..PANEL {
                     scaled[i][l] = numbers[i][l] * self.factors[l];
                     quanta.sums[l] = quanta.sums[l].wrapping_add(nearest(scaled[i][l]));
@@ -151,8 +151,7 @@ impl Panels {
         let steps = compute.steps(channels);
         Self {
             data: ctx.pool.take(positions.div_ceil(PANEL) * steps * PANEL),
-            quanta: compute
-                .is_int8()
+            quanta: (compute == Compute::Int8)
                 .then(|| QuantaBuffer::take(ctx, positions.div_ceil(PANEL))),
             int8: OnceLock::new(),
             layout: Layout::of(&kernels(ctx.isa, compute), steps),
@@ -244,7 +243,7 @@ impl Panels {
     /// These numbers as int8, made once.
     pub(crate) fn int8(&self, ctx: &Context) -> &Int8 {
         self.int8.get_or_init(|| {
-            let int8 = self.convert(ctx, ctx.int8());
+            let int8 = self.convert(ctx, Compute::Int8);
             Int8 {
                 data: int8.data,
                 quanta: int8.quanta.expect("panels of int8 have quanta"),
@@ -405,7 +404,6 @@ pub(super) fn unpack_row(step: &[u32], c: usize, compute: Compute, out: &mut [f3
             Compute::Bf16 if c.is_multiple_of(2) => f32::from_bits(bits << 16),
             Compute::Bf16 => f32::from_bits(bits & 0xffff_0000),
             Compute::Int8 => f32::from((bits >> (8 * (c % 4))) as u8 as i8),
-            Compute::Int8Pairs => f32::from((bits >> (16 * (c % 2))) as u16 as i16),
         };
     }
 }

@@ -4,14 +4,14 @@
 //! unsigned when they are widened ([`Kernels::unsigned_weights`](crate::arch::Kernels::unsigned_weights)). Blocking is
 //! that of the float kernels.
 //!
-//! AVX2's own instruction for unsigned and signed bytes adds two products in 16 bits, which do not hold them. So it
-//! multiplies numbers that were widened to int16, in pairs: sixteen products at a time, where floats have eight.
+//! AVX2 takes four instructions for one of VNNI's, and weights as they are.
 
 use super::avx::fetch;
 use crate::arch::tile::{LANES, MV, NR, PANEL, Tile, TileFn};
 use core::arch::x86_64::{
-    __m256i, __m512i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_epi32,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    __m256i, __m512i, _mm256_abs_epi8, _mm256_add_epi32, _mm256_dpbusd_avx_epi32,
+    _mm256_dpbusd_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sign_epi8,
     _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
     _mm512_setzero_si512, _mm512_storeu_si512,
 };
@@ -22,9 +22,8 @@ pub(in crate::arch) const INT8_AVX: [TileFn; MV] = [avx::<1>, avx::<2>, avx::<3>
 /// With the encodings of AVX-512 VL, for CPUs that have these only.
 pub(in crate::arch) const INT8_AVX_VL: [TileFn; MV] =
     [avx_vl::<1>, avx_vl::<2>, avx_vl::<3>, avx_vl::<4>];
-
-pub(in crate::arch) const INT8_PAIRS_AVX2: [TileFn; MV] =
-    [pairs::<1>, pairs::<2>, pairs::<3>, pairs::<4>];
+/// Without VNNI.
+pub(in crate::arch) const INT8_AVX2: [TileFn; MV] = [avx2::<1>, avx2::<2>, avx2::<3>, avx2::<4>];
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn avx512<const V: usize>(t: &Tile) {
@@ -60,11 +59,16 @@ unsafe fn avx512<const V: usize>(t: &Tile) {
     }
 }
 
-/// Adds the products of eight positions with a pair of weights.
+/// Adds the products of the signed bytes of `w` and `x`, four to a sum.
+///
+/// The instruction that multiplies bytes takes unsigned by signed ones, and adds two products in int16, where it cuts off
+/// what is too large. So it is given `|w|`, and `x` with the sign of `w`: since `x` is from -127 to 127 and `|w|` is 128
+/// at most, two products are 32512 at most.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn multiply_pairs(sum: __m256i, w: __m256i, x: __m256i) -> __m256i {
-    _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
+fn multiply_add(sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
 /// A kernel of two registers by [`NR`] rows at a time, with what multiplies.
@@ -112,5 +116,5 @@ macro_rules! avx {
 }
 
 avx!(avx, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
-avx!(pairs, "avx2", multiply_pairs);
+avx!(avx2, "avx2", multiply_add);
 avx!(avx_vl, "avx2,avx512vl,avx512vnni", _mm256_dpbusd_epi32);

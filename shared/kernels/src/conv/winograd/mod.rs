@@ -40,7 +40,7 @@ pub(crate) fn pays(isa: Isa, compute: Compute, channels: usize, size: [usize; 2]
         && match compute {
             Compute::F32 => tiles >= 48,
             Compute::Bf16 => tiles >= 192 && !isa.prefers_bf16_convolutions(),
-            Compute::Int8 | Compute::Int8Pairs => false,
+            Compute::Int8 => false,
         }
 }
 
