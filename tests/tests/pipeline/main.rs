@@ -12,6 +12,7 @@ mod cluster;
 #[cfg(target_os = "linux")]
 mod cut;
 mod demo;
+mod devices;
 mod encode_image;
 #[cfg(target_os = "linux")]
 mod film;

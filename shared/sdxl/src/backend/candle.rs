@@ -145,14 +145,21 @@ pub(crate) struct KeysValues {
     values: Tensor,
 }
 
+/// In f32, and rounded once: candle's own formulas round an exponential, a sum and a quotient each.
 fn activated(x: Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::Identity => x,
-        Activation::Silu => x.silu()?,
-        Activation::Gelu => x.gelu_erf()?,
-        Activation::QuickGelu => (&x * candle_nn::ops::sigmoid(&(&x * 1.702)?)?)?,
-        Activation::Relu => x.relu()?,
-    })
+    let dtype = x.dtype();
+    let wide = || x.to_dtype(candle_core::DType::F32);
+    let y = match activation {
+        Activation::Identity => return Ok(x),
+        Activation::Relu => return Ok(x.relu()?),
+        Activation::Silu => wide()?.silu()?,
+        Activation::Gelu => wide()?.gelu_erf()?,
+        Activation::QuickGelu => {
+            let x = wide()?;
+            (&x * candle_nn::ops::sigmoid(&(&x * 1.702)?)?)?
+        }
+    };
+    Ok(y.to_dtype(dtype)?)
 }
 
 /// 0 where token i may see token j, minus infinity where j comes later; rows from `start`.
@@ -314,9 +321,9 @@ impl Backend for Candle {
     fn linear_geglu(&self, x: &Tensor, layer: &Linear) -> Result<Tensor> {
         let _shapes = keep_shapes(&self.device);
         let y = self.linear(x, layer, Activation::Identity)?;
-        let halves = y.chunk(2, D::Minus1)?;
+        let halves = y.to_dtype(candle_core::DType::F32)?.chunk(2, D::Minus1)?;
         let gate = halves[1].contiguous()?.gelu_erf()?;
-        Ok((halves[0].contiguous()? * gate)?)
+        Ok((halves[0].contiguous()? * gate)?.to_dtype(self.dtype)?)
     }
 
     fn conv2d(
@@ -385,8 +392,12 @@ impl Backend for Candle {
         let _shapes = keep_shapes(&self.device);
         let (heads, d, keys) = kv.keys.dims3()?;
         let tokens = queries.dim(1)?;
-        // Scaled before the product, so that it doesn't overflow in f16.
-        let queries = (queries * (1. / (d as f64).sqrt()))?;
+        // Before the product by a power of two, which rounds nothing and keeps f16 from overflowing; after it, in f32, by
+        // what is left, which is 1 for heads of 64.
+        let scale = 1. / (d as f64).sqrt();
+        let before = scale.log2().floor().exp2();
+        let after = scale / before;
+        let queries = (queries * before)?;
         let queries = queries
             .reshape((tokens, heads, d))?
             .transpose(0, 1)?
@@ -399,6 +410,9 @@ impl Backend for Candle {
             let mut scores = queries
                 .matmul(&kv.keys)?
                 .to_dtype(candle_core::DType::F32)?;
+            if after != 1. {
+                scores = (scores * after)?;
+            }
             if causal {
                 scores = scores.broadcast_add(&causal_mask(start, rows, keys, &scores)?)?;
             }

@@ -1,6 +1,7 @@
 //! LoRA files of every dialect on the tiny checkpoint.
 
-use crate::cases::{expect_within, open};
+use crate::cases::open;
+use crate::limits::expect_within;
 use crate::trained::{denoise, ids};
 use turbo_scheduler::{Generator, Steps};
 use turbo_sdxl::{DType, Device, open_text_encoders, open_unet};

@@ -1,11 +1,12 @@
 //! Large pictures in tiles.
 
-use crate::cases::{expect_within, open};
+use crate::cases::open;
+use crate::limits::expect_within;
 use turbo_sdxl::{DType, Device, Encoded, image_processor, open_vae_decoder, open_vae_encoder};
 use turbo_testkit::{golden, golden_cases, relative_error};
 
 /// Encodings and pictures of both autoencoders, in tiles that end in slivers, with small ones, and whole.
-pub(crate) fn tiles(device: Device, dtype: DType, limit: f64) {
+pub(crate) fn tiles(device: Device, limit: f64) {
     let golden = golden("tiles");
     for (i, case) in golden_cases("tiles")["cases"]
         .as_array()
@@ -32,7 +33,7 @@ pub(crate) fn tiles(device: Device, dtype: DType, limit: f64) {
             assert!(e > 1e-3, "{what}: a whole picture is off by {e:.0e} only");
         };
 
-        let encoder = open_vae_encoder(&device, dtype, &vae).unwrap();
+        let encoder = open_vae_encoder(&device, DType::F32, &vae).unwrap();
         let image = image_processor::preprocess(&picture(height, width), height, width).unwrap();
         let encode = |tile| encoder.encode(&image, height, width, tile).unwrap();
         match (encode(true), encode(false)) {
@@ -46,7 +47,7 @@ pub(crate) fn tiles(device: Device, dtype: DType, limit: f64) {
             _ => panic!("one autoencoder gives two kinds of encodings"),
         }
 
-        let decoder = open_vae_decoder(&device, dtype, &vae).unwrap();
+        let decoder = open_vae_decoder(&device, DType::F32, &vae).unwrap();
         let latents = values(4 * height / 8 * width / 8);
         let decode = |tile| {
             let image = decoder

@@ -1,6 +1,7 @@
 //! Trained weights that are not in this repository: TAESDXL, and a small checkpoint that draws.
 
-use crate::cases::{Golden, expect_within, open};
+use crate::cases::open;
+use crate::limits::{Golden, expect_within};
 use turbo_scheduler::{Generator, SchedulerConfig, Steps};
 use turbo_sdxl::{
     AddedConditions, DType, Device, Encoded, TextEmbeddings, image_processor, open_text_encoders,
