@@ -2,33 +2,8 @@
 //
 // Sums are of float32, whatever the type of the numbers, and in two passes: first the mean, then the squares of what is
 // left, as the difference of two large sums would lose digits. src/norms.rs starts these kernels and says what the
-// arguments are; norms.ptx is what `shared/cuda/ptx` made of this file. tests/shim.h compiles it as C++.
-#ifdef __CUDACC__
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-typedef __half half_t;
-typedef __nv_bfloat16 bfloat_t;
-__device__ float widen(float x) { return x; }
-__device__ float widen(half_t x) { return __half2float(x); }
-__device__ float widen(bfloat_t x) { return __bfloat162float(x); }
-__device__ void narrow(float x, float *to) { *to = x; }
-__device__ void narrow(float x, half_t *to) { *to = __float2half_rn(x); }
-__device__ void narrow(float x, bfloat_t *to) { *to = __float2bfloat16_rn(x); }
-#else
-#include "shim.h"
-#endif
-
-// The sum of one number of each thread of the block, in every thread. Threads of a block are whole warps of 32.
-__device__ float block_sum(float x) {
-  __shared__ float warps[32];
-  for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
-  __syncthreads();  // the last sum may still be read
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-  __syncthreads();
-  x = 0;
-  for (unsigned warp = 0; warp < blockDim.x / 32; warp++) x += warps[warp];
-  return x;
-}
+// arguments are; norms.ptx is what `shared/cuda/ptx` made of this file.
+#include "common.cuh"
 
 // Of x[begin..end): the mean, and the sum of the squared distances from it.
 template <class T>

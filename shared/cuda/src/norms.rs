@@ -1,8 +1,9 @@
 //! Group norm and layer norm by the kernels of `norms.cu`.
 
+use crate::{contiguous, number};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg,
+    CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg,
 };
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{
@@ -213,16 +214,6 @@ impl Op {
     }
 }
 
-/// What a tensor holds, in the order of its indices.
-fn contiguous<'a, T: CudaDType>(
-    (storage, layout): (&'a CudaStorage, &Layout),
-) -> Result<CudaView<'a, T>> {
-    let Some((begin, end)) = layout.contiguous_offsets() else {
-        bail!("norms of turbo-cuda take contiguous tensors, found {layout:?}")
-    };
-    Ok(storage.as_cuda_slice::<T>()?.slice(begin..end))
-}
-
 /// `x` times `y` blocks of threads.
 fn blocks(x: usize, y: usize) -> Result<LaunchConfig> {
     Ok(LaunchConfig {
@@ -230,9 +221,4 @@ fn blocks(x: usize, y: usize) -> Result<LaunchConfig> {
         block_dim: (BLOCK, 1, 1),
         shared_mem_bytes: 0,
     })
-}
-
-/// An argument of 32 bits.
-fn number(value: usize) -> Result<u32> {
-    u32::try_from(value).map_err(candle_core::Error::wrap)
 }

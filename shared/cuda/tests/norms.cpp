@@ -1,32 +1,6 @@
 // The kernels of src/norms.cu against plain sums in float64, on maps with a large mean.
 #include "../src/norms.cu"
-#include <cstdio>
-
-static uint32_t state = 1;
-static float uniform() {  // in [-0.5, 0.5)
-  state = state * 1664525 + 1013904223;
-  return (float)(state >> 8) / 16777216.f - .5f;
-}
-
-// The largest difference, and that of what the type can hold of the right value.
-struct Worst { double ours = 0, rounding = 0; };
-
-template <class T>
-void compare(Worst &worst, double right, T found) {
-  T rounded;
-  narrow((float)right, &rounded);
-  worst.ours = std::max(worst.ours, std::abs(right - (double)widen(found)));
-  worst.rounding = std::max(worst.rounding, std::abs(right - (double)widen(rounded)));
-}
-
-template <class T>
-std::vector<T> numbers(size_t count, float mean) {
-  std::vector<T> x(count);
-  for (auto &v : x) narrow(4 * uniform() + mean, &v);
-  return x;
-}
-
-static std::vector<float> floats(size_t count, float mean) { return numbers<float>(count, mean); }
+#include "compare.h"
 
 template <class T, class Moments, class Norm>
 Worst group(Moments group_moments, Norm group_norm, unsigned channels, unsigned groups, unsigned pixels, unsigned slice, int silu) {
@@ -68,13 +42,6 @@ Worst layer(Norm layer_norm, unsigned rows, unsigned width) {
       compare(worst, (widen(x[r * width + i]) - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i], y[r * width + i]);
   }
   return worst;
-}
-
-static int failed = 0;
-static void report(const char *what, Worst worst) {
-  bool well = worst.ours <= worst.rounding + 2e-5;
-  failed += !well;
-  printf("%-24s off by at most %.1e, rounding alone by %.1e%s\n", what, worst.ours, worst.rounding, well ? "" : ": too far");
 }
 
 #define EACH(T, name)                                                                                                 \

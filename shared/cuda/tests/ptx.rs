@@ -2,10 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-#[test]
-fn the_ptx_was_made_of_the_source() {
-    let source = include_bytes!("../src/norms.cu");
-    let ptx = include_str!("../src/norms.ptx");
+fn made_of(source: &[u8], ptx: &str, kernels: &[&str]) {
     let first = ptx.lines().next().expect("a line");
     let hash: Vec<u8> = first
         .split_once("sha256 ")
@@ -15,14 +12,30 @@ fn the_ptx_was_made_of_the_source() {
             (0..64).step_by(2).map(byte).collect()
         })
         .expect("a hash in the first line");
+    let common = include_bytes!("../src/common.cuh");
+    let found = Sha256::new().chain_update(common).chain_update(source);
     assert_eq!(
-        Sha256::digest(source)[..],
+        found.finalize()[..],
         hash,
-        "norms.cu has changed: run shared/cuda/ptx"
+        "a kernel has changed: run shared/cuda/ptx"
     );
-    for kernel in ["group_moments", "group_norm", "layer_norm"] {
+    for kernel in kernels {
         for name in ["f32", "f16", "bf16"] {
             assert!(ptx.contains(&format!(".entry {kernel}_{name}(")));
         }
     }
+}
+
+#[test]
+fn the_ptx_was_made_of_the_source() {
+    made_of(
+        include_bytes!("../src/norms.cu"),
+        include_str!("../src/norms.ptx"),
+        &["group_moments", "group_norm", "layer_norm"],
+    );
+    made_of(
+        include_bytes!("../src/after.cu"),
+        include_str!("../src/after.ptx"),
+        &["softmax", "geglu", "add"],
+    );
 }

@@ -20,8 +20,8 @@ pub(crate) struct Candle {
 }
 
 impl Candle {
-    /// Opens a device. [`DType::Auto`] is f32 on a CPU and f16 on a GPU, where that is summed in f32: cuDNN's
-    /// convolutions as candle asks for them are not, so with them it is bf16.
+    /// Opens a device. [`DType::Auto`] is f32 on a CPU, and f16 on a GPU: it is summed in f32 there, and its error is a
+    /// tenth of bf16's.
     ///
     /// # Errors
     /// No such device, a device this build has no code for, or a type candle can't multiply there.
@@ -34,9 +34,6 @@ impl Candle {
                 return Err(Error::Device(message.to_owned()));
             }
             DType::Auto if on_cpu => candle_core::DType::F32,
-            DType::Auto if cfg!(feature = "cudnn") && device != Device::Metal => {
-                candle_core::DType::BF16
-            }
             DType::Auto | DType::F16 => candle_core::DType::F16,
             DType::F32 => candle_core::DType::F32,
             DType::BF16 => candle_core::DType::BF16,
@@ -162,12 +159,70 @@ fn activated(x: Tensor, activation: Activation) -> Result<Tensor> {
     Ok(y.to_dtype(dtype)?)
 }
 
-/// 0 where token i may see token j, minus infinity where j comes later; rows from `start`.
-fn causal_mask(start: usize, rows: usize, keys: usize, like: &Tensor) -> Result<Tensor> {
-    let mask: Vec<f32> = (start..start + rows)
-        .flat_map(|i| (0..keys).map(move |j| if j <= i { 0. } else { f32::NEG_INFINITY }))
-        .collect();
-    Ok(Tensor::from_vec(mask, (1, rows, keys), like.device())?)
+/// With as many zeros on each side. candle has cuDNN sum f16 in f16; ours are summed in f32.
+fn convolution(x: &Tensor, weight: &Tensor, padding: usize, stride: usize) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if x.device().is_cuda() {
+        return Ok(turbo_cuda::conv2d(
+            &x.contiguous()?,
+            weight,
+            padding,
+            stride,
+        )?);
+    }
+    Ok(x.conv2d(weight, padding, stride, 1, 1)?)
+}
+
+/// `W x` of tokens.
+fn product(x: &Tensor, layer: &Linear) -> Result<Tensor> {
+    Ok(x.squeeze(0)?.matmul(&layer.weight)?.unsqueeze(0)?)
+}
+
+/// `x + bias`.
+fn with_bias(x: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    Ok(match bias {
+        Some(bias) => x.broadcast_add(bias)?,
+        None => x,
+    })
+}
+
+/// `x + bias + residual`.
+fn added(x: Tensor, bias: Option<&Tensor>, residual: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let (true, Some(bias)) = (x.device().is_cuda(), bias) {
+        return Ok(turbo_cuda::add(&x, bias, &residual.contiguous()?)?);
+    }
+    Ok((with_bias(x, bias)? + residual)?)
+}
+
+/// GEGLU of `x + bias`, in f32, and rounded once.
+fn geglu(x: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let (true, Some(bias)) = (x.device().is_cuda(), bias) {
+        return Ok(turbo_cuda::geglu(&x, bias)?);
+    }
+    let dtype = x.dtype();
+    let x = with_bias(x, bias)?.to_dtype(candle_core::DType::F32)?;
+    let halves = x.chunk(2, D::Minus1)?;
+    let gate = halves[1].contiguous()?.gelu_erf()?;
+    Ok((halves[0].contiguous()? * gate)?.to_dtype(dtype)?)
+}
+
+/// Softmax of scores `[heads, rows, keys]` times `scale`, in f32, and rounded once. With `causal`, row r sees the keys up to
+/// `causal + r` only.
+fn softmax(scores: &Tensor, scale: f64, causal: Option<usize>) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if scores.device().is_cuda() {
+        return Ok(turbo_cuda::softmax(scores, scale, causal)?);
+    }
+    let (_, rows, keys) = scores.dims3()?;
+    let mut x = (scores.to_dtype(candle_core::DType::F32)? * scale)?;
+    if let Some(first) = causal {
+        let seen = |i: usize| (0..keys).map(move |j| if j <= i { 0. } else { f32::NEG_INFINITY });
+        let mask: Vec<f32> = (first..first + rows).flat_map(seen).collect();
+        x = x.broadcast_add(&Tensor::from_vec(mask, (1, rows, keys), x.device())?)?;
+    }
+    Ok(softmax_last_dim(&x)?.to_dtype(scores.dtype())?)
 }
 
 /// While it is held, shapes and strides, which candle's kernels read from a GPU's memory, are uploaded once and not at
@@ -306,24 +361,20 @@ impl Backend for Candle {
 
     fn linear(&self, x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
         let _shapes = keep_shapes(&self.device);
-        let y = x.squeeze(0)?.matmul(&layer.weight)?.unsqueeze(0)?;
-        let y = match &layer.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        };
-        activated(y, activation)
+        activated(
+            with_bias(product(x, layer)?, layer.bias.as_ref())?,
+            activation,
+        )
     }
 
     fn linear_add(&self, x: &Tensor, layer: &Linear, residual: Tensor) -> Result<Tensor> {
-        self.add(self.linear(x, layer, Activation::Identity)?, &residual)
+        let _shapes = keep_shapes(&self.device);
+        added(product(x, layer)?, layer.bias.as_ref(), &residual)
     }
 
     fn linear_geglu(&self, x: &Tensor, layer: &Linear) -> Result<Tensor> {
         let _shapes = keep_shapes(&self.device);
-        let y = self.linear(x, layer, Activation::Identity)?;
-        let halves = y.to_dtype(candle_core::DType::F32)?.chunk(2, D::Minus1)?;
-        let gate = halves[1].contiguous()?.gelu_erf()?;
-        Ok((halves[0].contiguous()? * gate)?.to_dtype(self.dtype)?)
+        geglu(product(x, layer)?, layer.bias.as_ref())
     }
 
     fn conv2d(
@@ -342,23 +393,24 @@ impl Backend for Candle {
         }
         let Window { stride, padding } = layer.window;
         let [top, bottom, left, right] = padding;
-        let mut y = if padding == [top; 4] {
-            x.conv2d(&layer.weight, top, stride, 1, 1)?
+        let y = if padding == [top; 4] {
+            convolution(&x, &layer.weight, top, stride)?
         } else {
             let x = x
                 .pad_with_zeros(2, top, bottom)?
                 .pad_with_zeros(3, left, right)?;
-            x.conv2d(&layer.weight, 0, stride, 1, 1)?
+            convolution(&x, &layer.weight, 0, stride)?
         };
-        if let Some(bias) = &layer.bias {
-            y = y.broadcast_add(bias)?;
-        }
-        if let Some(channels) = after.channels {
-            y = y.broadcast_add(&channels.reshape((1, (), 1, 1))?)?;
-        }
-        if let Some(residual) = after.residual {
-            y = self.add(y, &residual)?;
-        }
+        // What is for each channel is few numbers.
+        let channels = after.channels.map(|c| c.reshape((1, (), 1, 1)));
+        let bias = match (layer.bias.clone(), channels.transpose()?) {
+            (Some(bias), Some(channels)) => Some((bias + channels)?),
+            (bias, channels) => bias.or(channels),
+        };
+        let y = match after.residual {
+            Some(residual) => added(y, bias.as_ref(), &residual)?,
+            None => with_bias(y, bias.as_ref())?,
+        };
         activated(y, after.activation)
     }
 
@@ -407,16 +459,8 @@ impl Backend for Candle {
         for start in (0..tokens).step_by(chunk) {
             let rows = chunk.min(tokens - start);
             let queries = queries.narrow(1, start, rows)?.contiguous()?;
-            let mut scores = queries
-                .matmul(&kv.keys)?
-                .to_dtype(candle_core::DType::F32)?;
-            if after != 1. {
-                scores = (scores * after)?;
-            }
-            if causal {
-                scores = scores.broadcast_add(&causal_mask(start, rows, keys, &scores)?)?;
-            }
-            let weights = softmax_last_dim(&scores)?.to_dtype(self.dtype)?;
+            let scores = queries.matmul(&kv.keys)?;
+            let weights = softmax(&scores, after, causal.then_some(start))?;
             found.push(weights.matmul(&kv.values)?);
         }
         let found = Tensor::cat(&found, 1)?;

@@ -22,7 +22,7 @@ pub(crate) enum Limit {
     /// Up to this, each case.
     Of(f64),
     /// Over all cases of a network's output, up to this many times the error that PyTorch itself has in that type
-    /// (tests/golden/make_types.py); and no less than a tenth of it, which would be another type's. Errors of single cases
+    /// (`tests/golden/make_types.py`); and no less than a tenth of it, which would be another type's. Errors of single cases
     /// are a matter of chance, PyTorch's too.
     OfPyTorch(DType, f64),
 }
