@@ -30,5 +30,5 @@ pub use math::{Activation, activate, add, soft_clamp};
 pub use memory::{Buffer, Pool};
 pub use norm::layer_norm;
 pub use product::After;
-pub use value::{GroupNorm, Panels, Planes, Source, Window, concat};
+pub use value::{GroupNorm, Panels, Planes, Source, Window, concat, join};
 pub use weight::{Float, LowRank, Matrix, Weights};

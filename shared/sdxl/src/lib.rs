@@ -51,5 +51,5 @@ use config::ConfigFile;
 pub use device::{DType, Device, use_threads};
 pub use error::{Error, Result, expect_finite};
 pub use open::{open_text_encoders, open_unet, open_unet_with, open_vae_decoder, open_vae_encoder};
-pub use unet::{AddedConditions, ConditionedUNet, UNet, UNet2DConditionConfig};
+pub use unet::{AddedConditions, ConditionedUNet, Sample, UNet, UNet2DConditionConfig};
 pub use vae::{DiagonalGaussianDistribution, Encoded, LatentShape, VaeDecoder, VaeEncoder};

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(target_os = "linux")]
+mod batch;
 mod bench;
 mod bfloat16;
 mod cache;

@@ -14,13 +14,15 @@ mod trace;
 
 use clap::Parser;
 use conditions::Conditions;
-use pipeline::Pipeline;
+use pipeline::{Asked, Pipeline, Step};
 use sampling::Sampling;
 pub use sampling::{Numbers, SamplingFlags};
 use settings::Settings;
 pub use settings::{Flags, Pair};
 use start::{Pictured, Starts};
+use std::collections::VecDeque;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,6 +65,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
 
+    /// Have the network draw up to N samples at once
+    ///
+    /// Pictures of --images, rows of a frame, and the two samples that guidance takes for a picture. Weights of linear
+    /// layers are then read once for all of them; each sample takes memory of its own, some 200 MB in bfloat16 and 400 MB
+    /// in float32 at 512x512. Pictures have the bytes they have alone. With --trace one at a time is drawn.
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    pub batch: NonZeroUsize,
+
     /// What is added to the model.
     #[command(flatten)]
     pub lora: LoraArgs,
@@ -97,6 +107,12 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         flags: &args.settings,
         model: &args.model,
         lora: &args.lora,
+        // A trace has one picture after the other.
+        batch: if args.trace.is_some() {
+            1
+        } else {
+            args.batch.get()
+        },
         pipeline: Slot::default(),
         trace: trace.transpose()?,
         console,
@@ -135,6 +151,8 @@ struct Denoise<'a> {
     flags: &'a Flags,
     model: &'a ModelArgs,
     lora: &'a LoraArgs,
+    /// Samples that the network sees at once, at most.
+    batch: usize,
     pipeline: Slot<(String, Vec<LoraSpec>), Pipeline>,
     trace: Option<Trace>,
     console: &'a Console,
@@ -255,17 +273,20 @@ impl Stage for Denoise<'_> {
             sampling,
         } = &plan;
         let conditions = Conditions::read(&frame, settings.guides())?;
-        let batch = frame.header.batch();
+        let rows = frame.header.batch();
         let label = format!("{}: frame {}", self.console.tool(), out.number());
         let calls = sampling.calls().len();
-        let steps = (settings.images as u64).saturating_mul((batch * calls) as u64);
+        let steps = (settings.images as u64).saturating_mul((rows * calls) as u64);
         let mut prompt = Prompt {
             pipeline,
             settings,
             sampling,
             conditions: &conditions,
             starts: Starts::read(&frame, init.as_ref())?,
-            batch,
+            rows,
+            batch: self.batch,
+            drawn: VecDeque::new(),
+            next: 0,
             trace: self.trace.as_mut(),
             bar: self
                 .console
@@ -291,19 +312,37 @@ struct Prompt<'a> {
     conditions: &'a Conditions,
     starts: Option<Starts>,
     /// Rows of the frame.
+    rows: usize,
+    /// Samples that the network sees at once, at most.
     batch: usize,
+    /// Rows that were drawn together with earlier ones, in order, and the number of the next that is not drawn yet:
+    /// pictures follow each other, each with its rows.
+    drawn: VecDeque<Drawn>,
+    next: usize,
     trace: Option<&'a mut Trace>,
     bar: Bar,
 }
 
+/// One row of a picture, and the time of each of its steps: its share, where several were drawn together.
+struct Drawn {
+    latents: Vec<f32>,
+    steps: Vec<Duration>,
+}
+
 impl Prompt<'_> {
-    /// Draws picture `image`: all its rows.
+    /// Draws picture `image`: all its rows. Those of later pictures that the network has room for are drawn with them.
     fn draw(&mut self, image: usize, header: &Header) -> Result<Computed> {
         let mut latents = Vec::new();
-        let mut steps = Vec::new();
-        for row in 0..self.batch {
-            let drawn = self.draw_row(image, row, header, &mut steps)?;
-            latents.extend(drawn);
+        let mut steps = vec![Duration::ZERO; self.sampling.calls().len()];
+        for _ in 0..self.rows {
+            if self.drawn.is_empty() {
+                self.draw_next(image, header)?;
+            }
+            let row = self.drawn.pop_front().expect("rows that were just drawn");
+            latents.extend(row.latents);
+            for (sum, step) in steps.iter_mut().zip(row.steps) {
+                *sum += step;
+            }
         }
         expect_finite("latents", &latents)?;
         Ok(Computed {
@@ -313,42 +352,59 @@ impl Prompt<'_> {
         })
     }
 
-    /// Draws one row, and adds the times of its steps to `steps`.
-    fn draw_row(
-        &mut self,
-        image: usize,
-        row: usize,
-        header: &Header,
-        steps: &mut Vec<Duration>,
-    ) -> Result<Vec<f32>> {
+    /// Draws as many of the next rows as the network is to see at once. The first is one of picture `image`.
+    fn draw_next(&mut self, image: usize, header: &Header) -> Result<()> {
         let Self {
             pipeline,
             settings,
             sampling,
             ..
         } = *self;
+        let samples = if settings.guides() { 2 } else { 1 };
+        let count = (self.batch / samples).max(1);
+        let all = settings.images.saturating_mul(self.rows);
+        let numbers = self.next..self.next.saturating_add(count).min(all);
+        self.next = numbers.end;
+        let asked = numbers.clone().map(|number| {
+            let (image, row) = (number / self.rows, number % self.rows);
+            Asked {
+                seed: settings.seed_of(image, row),
+                row: self.conditions.row(row),
+                starts: self.starts.as_ref().map(|starts| (starts, row)),
+            }
+        });
         let mut start = Instant::now();
-        let picture = Picture {
+        // Only a picture that is drawn alone is traced, so the header is its own.
+        let traced = Picture {
             metadata: header.metadata(),
-            row,
+            row: numbers.start - image * self.rows,
             size: settings.latent_size(),
         };
-        let seed = settings.seed_of(image, row);
-        let conditions = self.conditions.row(row);
-        let starts = self.starts.as_ref().map(|starts| (starts, row));
-        pipeline.run(settings, sampling, seed, conditions, starts, |step| {
+        let (trace, bar) = (&mut self.trace, &mut self.bar);
+        let mut times = Vec::new();
+        let watch = |i, step: &Step<'_>| {
             // The first step's time includes the work done once: noise, and the prompt's keys and values.
-            if row == 0 {
-                steps.push(Duration::ZERO);
+            if i == 0 {
+                times.push(Duration::ZERO);
             }
-            steps[step.index] += start.elapsed();
-            if let Some(trace) = &mut self.trace {
-                trace.step(&picture, step)?;
+            times[step.index] += start.elapsed();
+            if let Some(trace) = trace {
+                trace.step(&traced, step)?;
             }
-            self.bar.advance(1);
+            bar.advance(1);
             start = Instant::now();
             Ok(())
-        })
+        };
+        let latents = pipeline.run(settings, sampling, asked.collect(), self.batch, watch)?;
+        for time in &mut times {
+            *time /= latents.len() as u32;
+        }
+        let drawn = latents.into_iter().map(|latents| Drawn {
+            latents,
+            steps: times.clone(),
+        });
+        self.drawn.extend(drawn);
+        Ok(())
     }
 }
 

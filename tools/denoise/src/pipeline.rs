@@ -3,12 +3,12 @@
 use crate::conditions::{Embeds, Row};
 use crate::sampling::Sampling;
 use crate::settings::Settings;
-use crate::start::{Begin, Beginning, Starts};
+use crate::start::{Begin, Beginning, Kept, Starts};
 use std::cell::RefCell;
 use std::rc::Rc;
 use turbo_cli::{Error, Result};
-use turbo_scheduler::{SchedulerConfig, Start};
-use turbo_sdxl::{AddedConditions, ConditionedUNet, UNet, open_unet};
+use turbo_scheduler::{Generator, Scheduler, SchedulerConfig, Start};
+use turbo_sdxl::{AddedConditions, ConditionedUNet, Sample, UNet, open_unet};
 use turbo_stage::{Loras, Networks, locate};
 use turbo_weights::{LoraSpec, Part};
 use turbo_wire::Header;
@@ -173,67 +173,147 @@ impl Pipeline {
         Ok(conditioned)
     }
 
-    /// Draws a picture of a prompt from this seed, and from another picture if there is one: that row of it. Returns the
-    /// latents `[4, height / 8, width / 8]`; `watch` sees each step as soon as it is done.
+    /// Draws pictures that have the settings in common, step by step together. The network sees at most `batch` samples at
+    /// once; a picture has two where there is guidance. Returns the latents `[4, height / 8, width / 8]` of each; `watch`
+    /// sees each step of each picture, by its index, as soon as it is done.
     pub(crate) fn run(
         &self,
         settings: &Settings,
         sampling: &Sampling,
-        seed: u64,
-        row: Row,
-        starts: Option<(&Starts, usize)>,
-        mut watch: impl FnMut(&Step<'_>) -> Result<()>,
-    ) -> Result<Vec<f32>> {
+        pictures: Vec<Asked<'_>>,
+        batch: usize,
+        mut watch: impl FnMut(usize, &Step<'_>) -> Result<()>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let mut drawing = pictures
+            .into_iter()
+            .map(|asked| self.begin(settings, sampling, asked))
+            .collect::<Result<Vec<_>>>()?;
+        let Some(first) = drawing.first() else {
+            return Ok(Vec::new());
+        };
+        let calls = sampling.span.calls(&*first.scheduler);
+        for call in calls.clone() {
+            let outputs = self.predict(&drawing, call, batch)?;
+            for (i, (drawing, output)) in drawing.iter_mut().zip(outputs).enumerate() {
+                let (scale, rescale) = (settings.guidance_scale, sampling.guidance_rescale);
+                let noise_pred = match output.without {
+                    Some(without) => guide(scale, rescale, &output.with, &without),
+                    None => output.with,
+                };
+                let timestep = drawing.scheduler.timesteps()[call];
+                let step = drawing.step(&noise_pred, call, calls.end);
+                watch(
+                    i,
+                    &Step {
+                        index: call - calls.start,
+                        timestep,
+                        sample: &drawing.latents,
+                        noise_pred: &noise_pred,
+                        latents: &step.prev_sample,
+                        pred_original_sample: &step.pred_original_sample,
+                        sigma: drawing.scheduler.schedule().sigmas[call],
+                    },
+                )?;
+                drawing.latents = step.prev_sample;
+            }
+        }
+        Ok(drawing.into_iter().map(|drawing| drawing.latents).collect())
+    }
+
+    /// Noise, and what the network makes of the prompt.
+    fn begin(&self, settings: &Settings, sampling: &Sampling, asked: Asked<'_>) -> Result<Drawing> {
         let (height, width) = settings.latent_size();
-        let mut scheduler = sampling.scheduler()?;
-        let calls = sampling.span.calls(&*scheduler);
-        let begin = Beginning {
+        let scheduler = sampling.scheduler()?;
+        let beginning = Beginning {
             scheduler: &*scheduler,
-            first: calls.start,
+            first: sampling.span.calls(&*scheduler).start,
             len: LATENT_CHANNELS * height * width,
             sees_mask: self.sees_mask(),
             whole: settings.strength == Some(1.0),
             noisy: matches!(settings.start, Start::Share(_)),
         };
         let Begin {
-            mut generator,
-            sample: mut latents,
+            generator,
+            sample: latents,
             kept,
             channels,
-        } = begin.draw(seed, starts);
-        let conditioned = self.condition(settings, row, channels)?;
+        } = beginning.draw(asked.seed, asked.starts);
+        let conditioned = self.condition(settings, asked.row, channels)?;
+        Ok(Drawing {
+            scheduler,
+            generator,
+            latents,
+            kept,
+            conditioned,
+        })
+    }
 
-        for call in calls.clone() {
-            let timestep = scheduler.timesteps()[call];
-            let input = scheduler.scale_model_input(&latents, call);
-            let predict = |unet: &dyn ConditionedUNet| unet.predict(&input, timestep);
-            let mut noise_pred = predict(&*conditioned.positive)?;
-            if let Some(negative) = &conditioned.negative {
-                let away = predict(&**negative)?;
-                noise_pred = guide(
-                    settings.guidance_scale,
-                    sampling.guidance_rescale,
-                    &noise_pred,
-                    &away,
-                );
-            }
-            let mut step = scheduler.step(&noise_pred, call, &latents, &mut generator);
-            if let Some(kept) = &kept {
-                let next = Some(call + 1).filter(|&next| next < calls.end);
-                kept.put_back(&mut step.prev_sample, &*scheduler, next);
-            }
-            watch(&Step {
-                index: call - calls.start,
-                timestep,
-                sample: &latents,
-                noise_pred: &noise_pred,
-                latents: &step.prev_sample,
-                pred_original_sample: &step.pred_original_sample,
-                sigma: scheduler.schedule().sigmas[call],
-            })?;
-            latents = step.prev_sample;
+    /// The network's output for each picture, and the one without the prompt where there is guidance, `batch` at a time.
+    fn predict(&self, drawing: &[Drawing], call: usize, batch: usize) -> Result<Vec<Output>> {
+        let inputs: Vec<_> = drawing
+            .iter()
+            .map(|drawing| drawing.scheduler.scale_model_input(&drawing.latents, call))
+            .collect();
+        let samples = drawing.iter().zip(&inputs).flat_map(|(drawing, input)| {
+            drawing.conditioned.both().map(|conditioned| Sample {
+                conditioned,
+                sample: input,
+                timestep: drawing.scheduler.timesteps()[call],
+            })
+        });
+        let samples: Vec<_> = samples.collect();
+        let mut outputs = Vec::with_capacity(samples.len());
+        for samples in samples.chunks(batch) {
+            outputs.extend(self.unet.predict(samples)?);
         }
-        Ok(latents)
+        let mut outputs = outputs.into_iter();
+        let mut next = || outputs.next().expect("an output for each sample");
+        Ok(drawing
+            .iter()
+            .map(|drawing| Output {
+                with: next(),
+                without: drawing.conditioned.negative.is_some().then(&mut next),
+            })
+            .collect())
+    }
+}
+
+/// What the network gives for a picture.
+struct Output {
+    /// With the prompt.
+    with: Vec<f32>,
+    /// Without it, where there is guidance.
+    without: Option<Vec<f32>>,
+}
+
+/// A picture that is asked for.
+pub(crate) struct Asked<'a> {
+    pub(crate) seed: u64,
+    /// The prompt.
+    pub(crate) row: Row,
+    /// Another picture to start from: that row of it.
+    pub(crate) starts: Option<(&'a Starts, usize)>,
+}
+
+/// A picture that is being drawn.
+struct Drawing {
+    scheduler: Box<dyn Scheduler>,
+    generator: Generator,
+    latents: Vec<f32>,
+    kept: Option<Kept>,
+    conditioned: Rc<Conditioned>,
+}
+
+impl Drawing {
+    /// Does step `call`, `end` being the one behind the last.
+    fn step(&mut self, noise_pred: &[f32], call: usize, end: usize) -> turbo_scheduler::Step {
+        let (scheduler, latents) = (&mut self.scheduler, &self.latents);
+        let mut step = scheduler.step(noise_pred, call, latents, &mut self.generator);
+        if let Some(kept) = &self.kept {
+            let next = Some(call + 1).filter(|&next| next < end);
+            kept.put_back(&mut step.prev_sample, &**scheduler, next);
+        }
+        step
     }
 }
 
@@ -268,6 +348,14 @@ fn standard_deviation(values: &[f32]) -> f64 {
 struct Conditioned {
     positive: Box<dyn ConditionedUNet>,
     negative: Option<Box<dyn ConditionedUNet>>,
+}
+
+impl Conditioned {
+    /// With the prompt, then with the negative one where there is guidance.
+    fn both(&self) -> impl Iterator<Item = &dyn ConditionedUNet> {
+        let all = [Some(&self.positive), self.negative.as_ref()];
+        all.into_iter().flatten().map(|conditioned| &**conditioned)
+    }
 }
 
 /// A step that is done.

@@ -14,7 +14,7 @@ pub(crate) use padded::Padded;
 pub use panels::Panels;
 pub(crate) use panels::{Layout, Numbers, PanelMut, panel_range};
 pub(crate) use planes::View;
-pub use planes::{Planes, concat};
+pub use planes::{Planes, concat, join};
 pub(crate) use quanta::{Largest, Quanta, QuantaBuffer};
 pub(crate) use source::Region;
 pub use source::{GroupNorm, Source};

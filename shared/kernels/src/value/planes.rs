@@ -94,6 +94,14 @@ impl Planes {
         out
     }
 
+    /// A copy of some positions.
+    #[must_use]
+    pub fn part(&self, ctx: &Context, positions: Range<usize>) -> Self {
+        let mut out = Self::take(ctx, self.channels, positions.len());
+        out.for_each_channel(|c, row| row.copy_from_slice(&self.row(c)[positions.clone()]));
+        out
+    }
+
     /// Changes every channel: `f(channel, numbers)`.
     pub fn for_each_channel(&mut self, f: impl Fn(usize, &mut [f32]) + Sync) {
         let (pitch, positions) = (self.pitch, self.positions);
@@ -170,6 +178,24 @@ pub fn concat(ctx: &Context, a: &Planes, b: &Planes) -> Planes {
         } else {
             b.row(c - a.channels)
         });
+    });
+    out
+}
+
+/// The positions of each value, one value after the other.
+///
+/// # Panics
+/// If they differ in channels, or there is none.
+pub fn join(ctx: &Context, values: &[&Planes]) -> Planes {
+    let channels = values[0].channels;
+    assert!(values.iter().all(|value| value.channels == channels));
+    let positions = values.iter().map(|value| value.positions).sum();
+    let mut out = Planes::take(ctx, channels, positions);
+    out.for_each_channel(|c, mut row| {
+        for value in values {
+            let part = row.split_off_mut(..value.positions).expect("room for each");
+            part.copy_from_slice(value.row(c));
+        }
     });
     out
 }

@@ -3,7 +3,7 @@
 //! This is the way to GPUs, and on a CPU an independent check of our own kernels. Maps are `[1, C, H, W]`, tokens
 //! `[1, T, C]`. Norms and softmax are computed in f32 whatever the type.
 
-use crate::backend::{Activation, Affine, After, Backend, Input, Window};
+use crate::backend::{Activation, Affine, After, Backend, Input, Samples, Window};
 use crate::{DType, Device, Error, Result};
 use candle_core::{D, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -417,6 +417,23 @@ impl Backend for Candle {
     fn concat_channels(&self, a: Tensor, b: Tensor) -> Result<Tensor> {
         let _shapes = keep_shapes(&self.device);
         Ok(Tensor::cat(&[a, b], 1)?)
+    }
+
+    fn join(&self, mut samples: Samples<Tensor>) -> Result<Tensor> {
+        if samples.len() == 1 {
+            return Ok(samples.remove(0));
+        }
+        Ok(Tensor::cat(&samples, 1)?)
+    }
+
+    fn split(&self, joined: Tensor, count: usize) -> Result<Samples<Tensor>> {
+        if count == 1 {
+            return Ok(Samples::from_iter([joined]));
+        }
+        let tokens = joined.dim(1)? / count;
+        (0..count)
+            .map(|i| Ok(joined.narrow(1, i * tokens, tokens)?))
+            .collect()
     }
 
     fn map_to_tokens(&self, x: Tensor) -> Result<Tensor> {

@@ -1,15 +1,21 @@
 //! The layer set: everything a network may ask of a device.
 //!
 //! The networks of this crate are written once, over [`Backend`]. A backend decides where numbers live, in which
-//! type products are formed and in which order memory is laid out; the networks only say what is computed. Every
-//! value is one sample: batches are loops over samples, so that a picture never depends on its neighbours.
+//! type products are formed and in which order memory is laid out; the networks only say what is computed. A value is
+//! one sample, and a batch is a list of them ([`Samples`]). Where nearly all is linear layers, in the UNet's transformers,
+//! the tokens of all samples are joined, so that weights are read once for all; nothing there looks at two positions at
+//! once, but attention, for which they are split again. So a picture never depends on its neighbours.
 
 pub(crate) mod candle;
 pub(crate) mod cpu;
 pub(crate) mod loader;
 
 use crate::Result;
+use smallvec::SmallVec;
 use turbo_weights::{LoraPair, Weight};
+
+/// One of each sample of a batch. A batch of one allocates nothing.
+pub(crate) type Samples<T> = SmallVec<[T; 1]>;
 
 /// What is applied to the result of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +221,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> Result<Self::Tensor>;
     /// `a`'s channels, then `b`'s.
     fn concat_channels(&self, a: Self::Tensor, b: Self::Tensor) -> Result<Self::Tensor>;
+
+    /// The tokens of some samples, as many of each, one sample after the other.
+    fn join(&self, samples: Samples<Self::Tensor>) -> Result<Self::Tensor>;
+    /// What [`Backend::join`] made of `count` samples, as samples again.
+    fn split(&self, joined: Self::Tensor, count: usize) -> Result<Samples<Self::Tensor>>;
 
     /// A map as tokens: pixel by pixel, row by row.
     fn map_to_tokens(&self, x: Self::Tensor) -> Result<Self::Tensor>;

@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, Backend};
+use crate::backend::{Activation, Backend, Samples};
 
 /// Epsilon of the layer norms in a [`BasicTransformerBlock`].
 const LAYER_NORM_EPS: f32 = 1e-5;
@@ -53,30 +53,47 @@ impl<B: Backend> Attention<B> {
         })
     }
 
-    /// Keys and values of `context`, tokens.
+    /// Keys and values of each of the `count` samples whose tokens `context` joins.
     ///
     /// # Errors
     /// The backend's; so for all that follow.
-    pub(crate) fn keys_values(&self, b: &B, context: &B::Tensor) -> Result<B::KeysValues> {
+    pub(crate) fn keys_values(
+        &self,
+        b: &B,
+        context: &B::Tensor,
+        count: usize,
+    ) -> Result<Samples<B::KeysValues>> {
         let keys = b.linear(context, &self.to_k, Activation::Identity)?;
         let values = b.linear(context, &self.to_v, Activation::Identity)?;
-        b.keys_values(keys, values, self.heads)
+        let (keys, values) = (b.split(keys, count)?, b.split(values, count)?);
+        keys.into_iter()
+            .zip(values)
+            .map(|(keys, values)| b.keys_values(keys, values, self.heads))
+            .collect()
     }
 
-    /// `residual` + what `x` finds in `kv`.
+    /// `residual` + what each sample of `x` finds in its own of `kv`.
     ///
     /// # Errors
     /// The backend's.
-    pub(crate) fn forward_add(
+    pub(crate) fn forward_add<'a>(
         &self,
         b: &B,
         x: &B::Tensor,
-        kv: &B::KeysValues,
+        kv: impl ExactSizeIterator<Item = &'a B::KeysValues>,
         residual: B::Tensor,
-    ) -> Result<B::Tensor> {
+    ) -> Result<B::Tensor>
+    where
+        B::KeysValues: 'a,
+    {
         let queries = b.linear(x, &self.to_q, Activation::Identity)?;
-        let found = b.attention(queries, kv, false)?;
-        b.linear_add(&found, &self.to_out, residual)
+        let queries = b.split(queries, kv.len())?;
+        let found: Result<Samples<_>> = queries
+            .into_iter()
+            .zip(kv)
+            .map(|(queries, kv)| b.attention(queries, kv, false))
+            .collect();
+        b.linear_add(&b.join(found?)?, &self.to_out, residual)
     }
 }
 
@@ -120,17 +137,25 @@ impl<B: Backend> BasicTransformerBlock<B> {
     /// # Errors
     /// The backend's.
     pub(crate) fn condition(&self, b: &B, prompt: &B::Tensor) -> Result<B::KeysValues> {
-        self.attn2.keys_values(b, prompt)
+        Ok(self.attn2.keys_values(b, prompt, 1)?.remove(0))
     }
 
-    /// `x` is tokens, `prompt` what [`BasicTransformerBlock::condition`] gave.
+    /// `x` joins the tokens of some samples, `prompt` has what [`BasicTransformerBlock::condition`] gave for each.
     ///
     /// # Errors
     /// The backend's.
-    pub(crate) fn forward(&self, b: &B, x: B::Tensor, prompt: &B::KeysValues) -> Result<B::Tensor> {
+    pub(crate) fn forward<'a>(
+        &self,
+        b: &B,
+        x: B::Tensor,
+        prompt: impl ExactSizeIterator<Item = &'a B::KeysValues>,
+    ) -> Result<B::Tensor>
+    where
+        B::KeysValues: 'a,
+    {
         let h = b.layer_norm(&x, &self.norm1)?;
-        let own = self.attn1.keys_values(b, &h)?;
-        let x = self.attn1.forward_add(b, &h, &own, x)?;
+        let own = self.attn1.keys_values(b, &h, prompt.len())?;
+        let x = self.attn1.forward_add(b, &h, own.iter(), x)?;
 
         let h = b.layer_norm(&x, &self.norm2)?;
         let x = self.attn2.forward_add(b, &h, prompt, x)?;

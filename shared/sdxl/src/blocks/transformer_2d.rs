@@ -5,7 +5,7 @@
 use super::attention::BasicTransformerBlock;
 use crate::Result;
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, Backend};
+use crate::backend::{Activation, Backend, Samples};
 
 /// Epsilon of the group norm in front; not the UNet's `norm_eps`.
 const NORM_EPS: f32 = 1e-6;
@@ -68,25 +68,40 @@ impl<B: Backend> Transformer2DModel<B> {
             .collect()
     }
 
-    /// `x` is a map, `prompt` what [`Transformer2DModel::condition`] gave.
+    /// `x` has the map of each sample, all of one size, `prompts` what [`Transformer2DModel::condition`] gave for each.
     ///
     /// # Errors
     /// The backend's.
     pub(crate) fn forward(
         &self,
         b: &B,
-        x: B::Tensor,
-        prompt: &[B::KeysValues],
-    ) -> Result<B::Tensor> {
-        let (height, width) = b.size(&x);
-        let h = b.group_norm(&x, &self.norm)?;
-        let residual = b.map_to_tokens(x)?;
-        let h = b.map_to_tokens(h)?;
-        let mut h = b.linear(&h, &self.proj_in, Activation::Identity)?;
-        for (block, prompt) in self.transformer_blocks.iter().zip(prompt) {
-            h = block.forward(b, h, prompt)?;
+        x: Samples<B::Tensor>,
+        prompts: &[&[B::KeysValues]],
+    ) -> Result<Samples<B::Tensor>> {
+        let (height, width) = b.size(&x[0]);
+        if height * width == 1 && x.len() > 1 {
+            // A backend may sum a single position in another order than many, and samples are to be as they are alone.
+            let each = x.into_iter().zip(prompts);
+            let forward = |(x, prompt): (_, &&[_])| {
+                let x = Samples::from_iter([x]);
+                Ok(self.forward(b, x, &[*prompt])?.remove(0))
+            };
+            return each.map(forward).collect();
+        }
+        let normed: Result<Samples<_>> = x
+            .iter()
+            .map(|x| b.map_to_tokens(b.group_norm(x, &self.norm)?))
+            .collect();
+        let residual: Result<Samples<_>> = x.into_iter().map(|x| b.map_to_tokens(x)).collect();
+        let residual = b.join(residual?)?;
+        let mut h = b.linear(&b.join(normed?)?, &self.proj_in, Activation::Identity)?;
+        for (i, block) in self.transformer_blocks.iter().enumerate() {
+            h = block.forward(b, h, prompts.iter().map(|prompt| &prompt[i]))?;
         }
         let x = b.linear_add(&h, &self.proj_out, residual)?;
-        b.tokens_to_map(x, height, width)
+        let x = b.split(x, prompts.len())?;
+        x.into_iter()
+            .map(|x| b.tokens_to_map(x, height, width))
+            .collect()
     }
 }

@@ -9,4 +9,4 @@ mod tests;
 
 pub use config::UNet2DConditionConfig;
 pub(crate) use unet_2d_condition::UNet2DConditionModel;
-pub use unet_2d_condition::{AddedConditions, ConditionedUNet, UNet};
+pub use unet_2d_condition::{AddedConditions, ConditionedUNet, Sample, UNet};

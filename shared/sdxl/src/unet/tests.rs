@@ -1,7 +1,7 @@
 //! What each block of the UNet gives, against what diffusers computes in f32 on the tiny checkpoint.
 
-use super::unet_2d_condition::{AddedConditions, UNet2DConditionModel};
-use super::{UNet, UNet2DConditionConfig};
+use super::unet_2d_condition::{AddedConditions, Asked, UNet2DConditionModel};
+use super::{Sample, UNet, UNet2DConditionConfig};
 use crate::backend::loader::Loader;
 use crate::backend::{Backend, candle::Candle, cpu::Cpu};
 use crate::{ConfigFile, DType, Device};
@@ -48,8 +48,12 @@ fn every_block<B: Backend>(b: &B, limit: f64) {
     };
     let cases = golden_cases("tiny");
     let timestep = cases["cases"]["unet"][0]["timestep"].as_f64().unwrap() as f32;
-    unet.forward(&sample.f32(), timestep, &conditioning, &mut watch)
-        .unwrap();
+    let asked = Asked {
+        sample: &sample.f32(),
+        timestep,
+        conditioning: &conditioning,
+    };
+    unet.forward(&[asked], &mut watch).unwrap();
     let inputs = [
         "sample",
         "prompt_embeds",
@@ -74,6 +78,91 @@ fn every_block<B: Backend>(b: &B, limit: f64) {
 fn every_block_gives_diffusers_output() {
     every_block(&Cpu::open(DType::F32).unwrap(), 1e-4);
     every_block(&Candle::open(Device::CandleCpu, DType::F32).unwrap(), 4e-6);
+}
+
+/// `limit` is the largest relative error; 0 wants every bit.
+fn batches<B: Backend>(b: &B, limit: f64) {
+    let model = model();
+    let weights = model.weights(Part::Unet).unwrap();
+    let unet = Arc::new(open(b, &model.config(Part::Unet).unwrap(), &weights));
+    // The last is a single pixel where the network is deepest.
+    for size in [[16, 16], [6, 10], [4, 4]] {
+        let values = |seed: usize, n: usize| -> Vec<f32> {
+            let value = |i| ((i * 7919 + seed * 104_729) % 2000) as f32 / 1e3 - 1.0;
+            (0..n).map(value).collect()
+        };
+        let conditioned: Vec<_> = (0..3)
+            .map(|i| {
+                let tokens = [77, 2, 77][i];
+                unet.condition(&AddedConditions {
+                    prompt_embeds: &values(i, tokens * 160),
+                    tokens,
+                    pooled_prompt_embeds: &values(i, 80),
+                    time_ids: [8. * i as f32; 6],
+                    size,
+                    image: &[],
+                })
+                .unwrap()
+            })
+            .collect();
+        let noise: Vec<_> = (0..3)
+            .map(|i| values(10 + i, 4 * size[0] * size[1]))
+            .collect();
+        let samples = [0, 1, 2].map(|i| Sample {
+            conditioned: &*conditioned[i],
+            sample: &noise[i],
+            timestep: [999., 499., 0.][i],
+        });
+        for count in 1..=3 {
+            let together = unet.predict(&samples[..count]).unwrap();
+            assert_eq!(together.len(), count);
+            for (sample, found) in samples.iter().zip(&together) {
+                let alone = sample.conditioned.predict(sample.sample, sample.timestep);
+                let e = relative_error(found, &alone.unwrap());
+                assert!(e <= limit, "{size:?}, {count} samples: {e:.2e}");
+            }
+        }
+        assert!(relative_error(&unet.predict(&samples[..2]).unwrap()[1], &noise[1]) > 0.1);
+    }
+    assert_eq!(unet.predict(&[]).unwrap(), Vec::<Vec<f32>>::new());
+}
+
+#[test]
+fn samples_of_a_batch_are_what_they_are_alone() {
+    for dtype in [DType::F32, DType::BF16] {
+        batches(&Cpu::open(dtype).unwrap(), 0.0);
+    }
+    // Its library sums long products in an order that depends on how many there are.
+    batches(&Candle::open(Device::CandleCpu, DType::F32).unwrap(), 2e-6);
+}
+
+#[test]
+fn samples_of_different_sizes_are_refused() {
+    let model = model();
+    let weights = model.weights(Part::Unet).unwrap();
+    let b = Cpu::open(DType::F32).unwrap();
+    let unet = Arc::new(open(&b, &model.config(Part::Unet).unwrap(), &weights));
+    let condition = |size| {
+        let conditions = AddedConditions {
+            prompt_embeds: &[0.5; 160],
+            tokens: 1,
+            pooled_prompt_embeds: &[0.5; 80],
+            time_ids: [8.; 6],
+            size,
+            image: &[],
+        };
+        unet.condition(&conditions).unwrap()
+    };
+    let (square, wide) = (condition([2, 2]), condition([2, 3]));
+    let sample = |conditioned, sample| Sample {
+        conditioned,
+        sample,
+        timestep: 999.,
+    };
+    let batch = [sample(&*square, &[0.5; 16][..]), sample(&*wide, &[0.5; 24])];
+    let error = unet.predict(&batch).unwrap_err().to_string();
+    assert!(error.contains("samples of one size"), "{error}");
+    assert!(error.contains("[2, 3] beside [2, 2]"), "{error}");
 }
 
 /// A network of nine channels whose weights are zero for the five of the picture gives what one of four channels gives;

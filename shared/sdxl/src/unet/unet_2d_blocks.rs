@@ -5,12 +5,54 @@
 
 use crate::Result;
 use crate::backend::loader::Loader;
-use crate::backend::{After, Backend, Input, Window};
+use crate::backend::{After, Backend, Input, Samples, Window};
 use crate::blocks::resnet::{ResnetBlock2D, ResnetConfig};
 use crate::blocks::transformer_2d::{Transformer2DModel, TransformerConfig};
 
 /// What a prompt is to one block: for each of its attentions, keys and values of each layer.
 pub(super) type BlockPrompt<B> = Vec<Vec<<B as Backend>::KeysValues>>;
+
+/// What each sample of a batch has beside its map.
+pub(super) struct Given<'a, B: Backend> {
+    /// SiLU of the time embedding `[1, temb]`.
+    pub silu_temb: &'a B::Tensor,
+    /// What this block makes of the prompt.
+    pub prompt: &'a BlockPrompt<B>,
+}
+
+/// Does to the map of each sample what `change` says.
+fn each<B: Backend>(
+    x: Samples<B::Tensor>,
+    given: &[Given<'_, B>],
+    change: impl Fn(B::Tensor, &Given<'_, B>) -> Result<B::Tensor>,
+) -> Result<Samples<B::Tensor>> {
+    let each = x.into_iter().zip(given);
+    each.map(|(x, given)| change(x, given)).collect()
+}
+
+/// The resnet for each sample.
+fn resnet<B: Backend>(
+    resnet: &ResnetBlock2D<B>,
+    b: &B,
+    x: Samples<B::Tensor>,
+    given: &[Given<'_, B>],
+) -> Result<Samples<B::Tensor>> {
+    each(x, given, |x, given| {
+        resnet.forward(b, x, Some(given.silu_temb))
+    })
+}
+
+/// Attention `i` of a block.
+fn attention<B: Backend>(
+    attention: &Transformer2DModel<B>,
+    i: usize,
+    b: &B,
+    x: Samples<B::Tensor>,
+    given: &[Given<'_, B>],
+) -> Result<Samples<B::Tensor>> {
+    let prompts: Samples<_> = given.iter().map(|given| &given.prompt[i][..]).collect();
+    attention.forward(b, x, &prompts)
+}
 
 /// Kernel size of down- and upsamplers.
 const SAMPLER: usize = 3;
@@ -107,13 +149,12 @@ impl<B: Backend> Layers<B> {
         &self,
         i: usize,
         b: &B,
-        x: B::Tensor,
-        silu_temb: &B::Tensor,
-        prompt: &BlockPrompt<B>,
-    ) -> Result<B::Tensor> {
-        let x = self.resnets[i].forward(b, x, Some(silu_temb))?;
+        x: Samples<B::Tensor>,
+        given: &[Given<'_, B>],
+    ) -> Result<Samples<B::Tensor>> {
+        let x = resnet(&self.resnets[i], b, x, given)?;
         match self.attentions.get(i) {
-            Some(attention) => attention.forward(b, x, &prompt[i]),
+            Some(layer) => attention(layer, i, b, x, given),
             None => Ok(x),
         }
     }
@@ -159,24 +200,25 @@ impl<B: Backend> DownBlock<B> {
         condition(&self.layers.attentions, b, prompt)
     }
 
-    /// Every layer's output goes to `skips` as well.
+    /// `x` has the map of each sample. Every layer's output goes to `skips` as well.
     ///
     /// # Errors
     /// The backend's.
     pub(super) fn forward(
         &self,
         b: &B,
-        mut x: B::Tensor,
-        silu_temb: &B::Tensor,
-        prompt: &BlockPrompt<B>,
-        skips: &mut Vec<B::Tensor>,
-    ) -> Result<B::Tensor> {
+        mut x: Samples<B::Tensor>,
+        given: &[Given<'_, B>],
+        skips: &mut Vec<Samples<B::Tensor>>,
+    ) -> Result<Samples<B::Tensor>> {
         for i in 0..self.layers.len() {
-            x = self.layers.forward(i, b, x, silu_temb, prompt)?;
+            x = self.layers.forward(i, b, x, given)?;
             skips.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
-            x = b.conv2d(Input::plain(&x), downsampler, After::default())?;
+            x = each(x, given, |x, _| {
+                b.conv2d(Input::plain(&x), downsampler, After::default())
+            })?;
             skips.push(x.clone());
         }
         Ok(x)
@@ -221,21 +263,20 @@ impl<B: Backend> MidBlock<B> {
         condition(&self.attentions, b, prompt)
     }
 
-    /// `x` is a map, and so is the result, of the same shape.
+    /// `x` has the map of each sample, and the result maps of the same shape.
     ///
     /// # Errors
     /// The backend's.
     pub(super) fn forward(
         &self,
         b: &B,
-        x: B::Tensor,
-        silu_temb: &B::Tensor,
-        prompt: &BlockPrompt<B>,
-    ) -> Result<B::Tensor> {
-        let mut x = self.first.forward(b, x, Some(silu_temb))?;
-        for ((attention, resnet), prompt) in self.attentions.iter().zip(&self.then).zip(prompt) {
-            x = attention.forward(b, x, prompt)?;
-            x = resnet.forward(b, x, Some(silu_temb))?;
+        x: Samples<B::Tensor>,
+        given: &[Given<'_, B>],
+    ) -> Result<Samples<B::Tensor>> {
+        let mut x = resnet(&self.first, b, x, given)?;
+        for (i, (layer, then)) in self.attentions.iter().zip(&self.then).enumerate() {
+            x = attention(layer, i, b, x, given)?;
+            x = resnet(then, b, x, given)?;
         }
         Ok(x)
     }
@@ -280,7 +321,7 @@ impl<B: Backend> UpBlock<B> {
         condition(&self.layers.attentions, b, prompt)
     }
 
-    /// Takes as many of `skips`, from the end, as there are layers. The result is as large as the skip that comes
+    /// `x` has the map of each sample. Takes as many of `skips`, from the end, as there are layers. The result is as large as the skip that comes
     /// next: twice the size, or one less where the way down rounded up.
     ///
     /// # Errors
@@ -291,21 +332,24 @@ impl<B: Backend> UpBlock<B> {
     pub(super) fn forward(
         &self,
         b: &B,
-        mut x: B::Tensor,
-        silu_temb: &B::Tensor,
-        prompt: &BlockPrompt<B>,
-        skips: &mut Vec<B::Tensor>,
-    ) -> Result<B::Tensor> {
+        mut x: Samples<B::Tensor>,
+        given: &[Given<'_, B>],
+        skips: &mut Vec<Samples<B::Tensor>>,
+    ) -> Result<Samples<B::Tensor>> {
         for i in 0..self.layers.len() {
             let skip = skips.pop().expect("as many skips as layers");
-            x = b.concat_channels(x, skip)?;
-            x = self.layers.forward(i, b, x, silu_temb, prompt)?;
+            let both = x.into_iter().zip(skip);
+            let joined: Result<Samples<_>> =
+                both.map(|(x, skip)| b.concat_channels(x, skip)).collect();
+            x = self.layers.forward(i, b, joined?, given)?;
         }
         let (Some(upsampler), Some(skip)) = (&self.upsampler, skips.last()) else {
             return Ok(x);
         };
-        let (height, width) = b.size(skip);
-        let input = Input::upsampled(&x, height, width);
-        b.conv2d(input, upsampler, After::default())
+        let (height, width) = b.size(&skip[0]);
+        each(x, given, |x, _| {
+            let input = Input::upsampled(&x, height, width);
+            b.conv2d(input, upsampler, After::default())
+        })
     }
 }

@@ -4,13 +4,14 @@
 //! arXiv:2307.01952 (SDXL).
 
 use super::config::UNet2DConditionConfig;
-use super::unet_2d_blocks::{BlockConfig, BlockPrompt, DownBlock, MidBlock, UpBlock};
+use super::unet_2d_blocks::{BlockConfig, BlockPrompt, DownBlock, Given, MidBlock, UpBlock};
 use crate::backend::loader::Loader;
-use crate::backend::{Activation, After, Backend, Input, Window};
+use crate::backend::{Activation, After, Backend, Input, Samples, Window};
 use crate::blocks::embeddings::{TimestepEmbedding, get_timestep_embedding};
 use crate::blocks::transformer_2d::TransformerConfig;
 use crate::error::{expect_finite, expect_len};
 use crate::{Error, Result};
+use std::any::Any;
 use std::sync::Arc;
 
 /// All that the output depends on beside the sample and the timestep, the same at all steps.
@@ -41,10 +42,30 @@ pub trait UNet: Send + Sync {
     /// # Errors
     /// Sizes that differ from the configuration's.
     fn condition(&self, conditions: &AddedConditions<'_>) -> Result<Box<dyn ConditionedUNet>>;
+    /// The output for each sample of a batch, the very numbers that [`ConditionedUNet::predict`] gives; but weights are
+    /// read once for all, and a multiple of the memory is taken.
+    ///
+    /// # Errors
+    /// As [`ConditionedUNet::predict`]; conditions of different sizes.
+    ///
+    /// # Panics
+    /// If conditions are of another device's network.
+    fn predict(&self, batch: &[Sample<'_>]) -> Result<Vec<Vec<f32>>>;
+}
+
+/// One sample of a batch.
+#[derive(Clone, Copy)]
+pub struct Sample<'a> {
+    /// The network with this sample's conditions, made by the same network.
+    pub conditioned: &'a dyn ConditionedUNet,
+    /// As [`ConditionedUNet::predict`] takes it.
+    pub sample: &'a [f32],
+    /// 0 to 999.
+    pub timestep: f32,
 }
 
 /// The denoising network with its conditions.
-pub trait ConditionedUNet {
+pub trait ConditionedUNet: Any {
     /// The network's output for `sample` `[out_channels, height, width]`, in latent pixels, **already scaled** by
     /// 1/sqrt(sigma^2 + 1). `timestep` is 0 to 999 and need not be whole. Returns `[out_channels, height, width]`.
     ///
@@ -204,62 +225,86 @@ impl<B: Backend> UNet2DConditionModel<B> {
         get_timestep_embedding(value, channels, c.flip_sin_to_cos, c.freq_shift)
     }
 
-    /// The output for `sample`, as [`ConditionedUNet::predict`]; `watch` sees what `time_embedding`, `add_embedding`,
-    /// `conv_in` and each block give, under diffusers' names.
-    pub(super) fn forward(
+    /// SiLU of the embedding of a timestep and the conditions, with which every resnet begins.
+    fn silu_temb(
         &self,
-        sample: &[f32],
         timestep: f32,
         conditioning: &Conditioning<B>,
         watch: Watch<'_, B>,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<B::Tensor> {
         let (b, c) = (&self.backend, &self.config);
-        let [height, width] = conditioning.size;
-        expect_len("sample", sample, &[c.out_channels, height, width])?;
-
         let t = self.sinusoids(timestep, c.block_out_channels[0]);
         let emb = self.time_embedding.forward(b, &t)?;
         watch("time_embedding", &emb)?;
         watch("add_embedding", &conditioning.add_embedding)?;
         let emb = b.add(emb, &conditioning.add_embedding)?;
-        let silu_emb = b.activate(emb, Activation::Silu)?; // every resnet begins with it
+        b.activate(emb, Activation::Silu)
+    }
 
+    /// `conv_in` of a sample, and of the picture beside it where there is one.
+    fn conv_in(&self, sample: &[f32], conditioning: &Conditioning<B>) -> Result<B::Tensor> {
+        let (b, c) = (&self.backend, &self.config);
+        let [height, width] = conditioning.size;
+        expect_len("sample", sample, &[c.out_channels, height, width])?;
         let x = if conditioning.image.is_empty() {
             b.map(sample, c.in_channels, height, width)?
         } else {
             let sample = [sample, &conditioning.image].concat();
             b.map(&sample, c.in_channels, height, width)?
         };
-        let mut x = b.conv2d(Input::plain(&x), &self.conv_in, After::default())?;
-        watch("conv_in", &x)?;
+        b.conv2d(Input::plain(&x), &self.conv_in, After::default())
+    }
+
+    /// The output for each sample of a batch of one size, as [`UNet::predict`]; `watch` sees what `time_embedding`,
+    /// `add_embedding`, `conv_in` and each block give for the first, under diffusers' names.
+    pub(super) fn forward(
+        &self,
+        batch: &[Asked<'_, B>],
+        watch: Watch<'_, B>,
+    ) -> Result<Samples<Vec<f32>>> {
+        let b = &self.backend;
+        let mut silu_tembs = Samples::new();
+        let mut x = Samples::new();
+        for (i, asked) in batch.iter().enumerate() {
+            let mut ignored = |_: &str, _: &B::Tensor| Ok(());
+            let watch: Watch<'_, B> = if i == 0 { watch } else { &mut ignored };
+            silu_tembs.push(self.silu_temb(asked.timestep, asked.conditioning, watch)?);
+            x.push(self.conv_in(asked.sample, asked.conditioning)?);
+        }
+        // What each sample is given in a block, of which `prompt` finds what the block makes of the prompt.
+        let given = |prompt: &dyn Fn(&'_ Conditioning<B>) -> &'_ BlockPrompt<B>| -> Samples<_> {
+            let each = silu_tembs.iter().zip(batch);
+            each.map(|(silu_temb, asked)| Given {
+                silu_temb,
+                prompt: prompt(asked.conditioning),
+            })
+            .collect()
+        };
+        watch("conv_in", &x[0])?;
         let mut skips = vec![x.clone()];
-        for (i, (block, prompt)) in self
-            .down_blocks
-            .iter()
-            .zip(&conditioning.down_blocks)
-            .enumerate()
-        {
-            x = block.forward(b, x, &silu_emb, prompt, &mut skips)?;
-            watch(&format!("down_blocks.{i}"), &x)?;
+        for (i, block) in self.down_blocks.iter().enumerate() {
+            let given = given(&|conditioning| &conditioning.down_blocks[i]);
+            x = block.forward(b, x, &given, &mut skips)?;
+            watch(&format!("down_blocks.{i}"), &x[0])?;
         }
         x = self
             .mid_block
-            .forward(b, x, &silu_emb, &conditioning.mid_block)?;
-        watch("mid_block", &x)?;
-        for (i, (block, prompt)) in self
-            .up_blocks
-            .iter()
-            .zip(&conditioning.up_blocks)
-            .enumerate()
-        {
-            x = block.forward(b, x, &silu_emb, prompt, &mut skips)?;
-            watch(&format!("up_blocks.{i}"), &x)?;
+            .forward(b, x, &given(&|conditioning| &conditioning.mid_block))?;
+        watch("mid_block", &x[0])?;
+        for (i, block) in self.up_blocks.iter().enumerate() {
+            let given = given(&|conditioning| &conditioning.up_blocks[i]);
+            x = block.forward(b, x, &given, &mut skips)?;
+            watch(&format!("up_blocks.{i}"), &x[0])?;
         }
-        let input = Input::normed(&x, &self.conv_norm_out, Activation::Silu);
-        let x = b.conv2d(input, &self.conv_out, After::default())?;
-        let output = b.to_host(&x)?;
-        expect_finite("the UNet's output", &output)?;
-        Ok(output)
+        x.iter()
+            .map(|x| {
+                let input = Input::normed(x, &self.conv_norm_out, Activation::Silu);
+                let x = b.conv2d(input, &self.conv_out, After::default())?;
+                let output = b.to_host(&x)?;
+                expect_finite("the UNet's output", &output)?;
+                Ok(output)
+            })
+            .collect()
     }
 }
 
@@ -278,6 +323,40 @@ impl<B: Backend> UNet for Arc<UNet2DConditionModel<B>> {
             conditioning,
         }))
     }
+
+    fn predict(&self, batch: &[Sample<'_>]) -> Result<Vec<Vec<f32>>> {
+        fn asked<'a, B: Backend>(sample: &Sample<'a>) -> Asked<'a, B> {
+            let conditioned: &'a dyn Any = sample.conditioned;
+            let conditioned = conditioned.downcast_ref::<Conditioned<B>>();
+            Asked {
+                sample: sample.sample,
+                timestep: sample.timestep,
+                conditioning: &conditioned
+                    .expect("conditions of this network")
+                    .conditioning,
+            }
+        }
+        let batch: Vec<_> = batch.iter().map(asked::<B>).collect();
+        let Some(first) = batch.first() else {
+            return Ok(Vec::new());
+        };
+        let size = first.conditioning.size;
+        if let Some(other) = batch.iter().find(|asked| asked.conditioning.size != size) {
+            let found = format!("{:?} beside {size:?}", other.conditioning.size);
+            return Err(Error::argument("batch", "samples of one size", found));
+        }
+        let outputs = self
+            .backend
+            .run(|| self.forward(&batch, &mut |_, _| Ok(())))?;
+        Ok(outputs.into_vec())
+    }
+}
+
+/// One sample of a batch, for a network whose type is known.
+pub(super) struct Asked<'a, B: Backend> {
+    pub(super) sample: &'a [f32],
+    pub(super) timestep: f32,
+    pub(super) conditioning: &'a Conditioning<B>,
 }
 
 /// A UNet and what it made of its conditions.
@@ -288,8 +367,15 @@ struct Conditioned<B: Backend> {
 
 impl<B: Backend> ConditionedUNet for Conditioned<B> {
     fn predict(&self, sample: &[f32], timestep: f32) -> Result<Vec<f32>> {
-        let Self { unet, conditioning } = self;
-        unet.backend
-            .run(|| unet.forward(sample, timestep, conditioning, &mut |_, _| Ok(())))
+        let asked = Asked {
+            sample,
+            timestep,
+            conditioning: &self.conditioning,
+        };
+        let mut outputs = self
+            .unet
+            .backend
+            .run(|| self.unet.forward(&[asked], &mut |_, _| Ok(())))?;
+        Ok(outputs.remove(0))
     }
 }

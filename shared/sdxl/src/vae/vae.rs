@@ -56,9 +56,9 @@ impl<B: Backend> UNetMidBlock2D<B> {
         let (height, width) = b.size(&x);
         let h = b.group_norm(&x, &self.group_norm)?;
         let h = b.map_to_tokens(h)?;
-        let kv = self.attention.keys_values(b, &h)?;
+        let kv = self.attention.keys_values(b, &h, 1)?;
         let x = b.map_to_tokens(x)?;
-        let x = self.attention.forward_add(b, &h, &kv, x)?;
+        let x = self.attention.forward_add(b, &h, kv.iter(), x)?;
         let x = b.tokens_to_map(x, height, width)?;
         self.resnets[1].forward(b, x, None)
     }

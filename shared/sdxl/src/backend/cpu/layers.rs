@@ -2,7 +2,7 @@
 
 use super::shared::Counts;
 use super::tensor::{CpuTensor, Form};
-use crate::backend::{Activation, Affine, After, Backend, Input, Window};
+use crate::backend::{Activation, Affine, After, Backend, Input, Samples, Window};
 use crate::{DType, Result};
 use turbo_kernels::{
     self as kernels, Compute, Context, Float, GroupNorm, LowRank, Matrix, Planes, Source, Weights,
@@ -388,6 +388,35 @@ impl Backend for Cpu {
     fn concat_channels(&self, a: CpuTensor, b: CpuTensor) -> Result<CpuTensor> {
         let out = kernels::concat(&self.ctx, &a.planes(&self.ctx), &b.planes(&self.ctx));
         Ok(a.with(Form::Planes(out)))
+    }
+
+    fn join(&self, mut samples: Samples<CpuTensor>) -> Result<CpuTensor> {
+        if samples.len() == 1 {
+            return Ok(samples.remove(0));
+        }
+        let planes: Samples<_> = samples.iter().map(|x| x.planes(&self.ctx)).collect();
+        let parts: Samples<_> = planes.iter().map(|planes| &**planes).collect();
+        let joined = kernels::join(&self.ctx, &parts);
+        Ok(CpuTensor {
+            height: joined.positions,
+            ..samples[0].with(Form::Planes(joined))
+        })
+    }
+
+    fn split(&self, joined: CpuTensor, count: usize) -> Result<Samples<CpuTensor>> {
+        if count == 1 {
+            return Ok(Samples::from_iter([joined]));
+        }
+        let planes = joined.planes(&self.ctx);
+        let tokens = planes.positions / count;
+        let sample = |i| {
+            let part = planes.part(&self.ctx, i * tokens..(i + 1) * tokens);
+            CpuTensor {
+                height: tokens,
+                ..joined.with(Form::Planes(part))
+            }
+        };
+        Ok((0..count).map(sample).collect())
     }
 
     fn map_to_tokens(&self, x: CpuTensor) -> Result<CpuTensor> {
