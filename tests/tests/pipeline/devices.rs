@@ -1,5 +1,5 @@
 //! Whole runs from embeddings to a picture on a device, in each of its types, on the tiny checkpoint: in f32 as diffusers,
-//! in 16 bits as exact as PyTorch. The device is what TEST_DEVICE names, for tools that were built with it:
+//! in 16 bits as exact as PyTorch. The device is what `TEST_DEVICE` names, for tools that were built with it:
 //!
 //!     cargo build --release --workspace --features encode-text/cuda,encode-image/cuda,denoise/cuda,decode-latents/cuda
 //!     TEST_DEVICE=cuda cargo test --release -p pipeline-tests -- devices::
