@@ -6,9 +6,9 @@
 #define API extern "C" __attribute__((visibility("default")))
 API void stand_in_count(const char *);
 
-static int refuse(const char *what, const char *why) {
+static int refuse(const char *what, const char *why, int status) {
   fprintf(stderr, "stand-in: %s: %s\n", what, why);
-  return 3;
+  return status;
 }
 
 API int cublasCreate_v2(void **handle) { return *handle = (void *)8, 0; }
@@ -23,9 +23,10 @@ API int cublasGemmStridedBatchedEx(void *, int, int, int, int, int, const void *
   const char *sum = compute == 68 ? "f32" : compute == 77 ? "f32 of TF32's products" : "less than f32";
   snprintf(text, sizeof text, "kernel product of %s, summed in %s", name, sum);
   stand_in_count(text);
-  return compute == 68 ? 0 : refuse(text, "expected float32's sums");
+  return compute == 68 ? 0 : refuse(text, "expected float32's sums", 7);
 }
 
+enum { BAD_PARAM = 2000, NOT_SUPPORTED = 3000 };  // of cuDNN 9
 struct Tensor { int type, size[4]; };
 struct Convolution { int padding[2], stride[2], sum, math; };
 API int cudnnCreate(void **handle) { return *handle = (void *)8, 0; }
@@ -39,16 +40,16 @@ API int cudnnDestroyFilterDescriptor(Tensor *tensor) { return delete tensor, 0; 
 API int cudnnDestroyConvolutionDescriptor(Convolution *convolution) { return delete convolution, 0; }
 API int cudnnSetTensor4dDescriptor(Tensor *tensor, int format, int type, int n, int c, int h, int w) {
   *tensor = {type, {n, c, h, w}};
-  return format;  // 0: NCHW
+  return format == 0 ? 0 : NOT_SUPPORTED;  // 0: NCHW
 }
-API int cudnnSetTensor4dDescriptorEx() { return 9; }
+API int cudnnSetTensor4dDescriptorEx() { return NOT_SUPPORTED; }
 API int cudnnSetFilter4dDescriptor(Tensor *tensor, int type, int format, int k, int c, int h, int w) {
   *tensor = {type, {k, c, h, w}};
-  return format;
+  return format == 0 ? 0 : NOT_SUPPORTED;
 }
 API int cudnnSetConvolution2dDescriptor(Convolution *to, int ph, int pw, int sh, int sw, int dh, int dw, int mode, int sum) {
   *to = {{ph, pw}, {sh, sw}, sum, 0};
-  return dh == 1 && dw == 1 && mode == 1 ? 0 : 9;  // 1: cross-correlation
+  return dh == 1 && dw == 1 && mode == 1 ? 0 : NOT_SUPPORTED;  // 1: cross-correlation
 }
 API int cudnnSetConvolutionMathType(Convolution *convolution, int math) { return convolution->math = math, 0; }
 API int cudnnGetConvolutionForwardAlgorithm_v7(void *, Tensor *, Tensor *, Convolution *, Tensor *, int, int *found, int *first) {
@@ -68,14 +69,14 @@ API int cudnnConvolutionForward(void *, const float *alpha, const Tensor *x, con
   snprintf(text, sizeof text, "kernel convolution of %s by %s, summed in %s", name, math[how->math & 3],
            how->sum == 0 ? "f32" : "less than f32");
   stand_in_count(text);
-  if (how->sum != 0) return refuse(text, "expected float32's sums");
-  if (how->math != (x->type == 0 ? 3 : 1)) return refuse(text, "expected float32's products of float32, or tensor cores");
-  if (w->type != x->type || y->type != x->type) return refuse(text, "types differ");
+  if (how->sum != 0) return refuse(text, "expected float32's sums", BAD_PARAM);
+  if (how->math != (x->type == 0 ? 3 : 1)) return refuse(text, "expected float32's products of float32, or tensor cores", BAD_PARAM);
+  if (w->type != x->type || y->type != x->type) return refuse(text, "types differ", BAD_PARAM);
   bool fits = w->size[1] == x->size[1] && y->size[0] == x->size[0] && y->size[1] == w->size[0];
   for (int side = 0; side < 2; side++)
     fits &= y->size[2 + side] == (x->size[2 + side] + 2 * how->padding[side] - w->size[2 + side]) / how->stride[side] + 1;
-  if (!fits) return refuse(text, "shapes do not fit");
-  return *alpha == 1 && *beta == 0 ? 0 : refuse(text, "expected 1 and 0 as factors");
+  if (!fits) return refuse(text, "shapes do not fit", BAD_PARAM);
+  return *alpha == 1 && *beta == 0 ? 0 : refuse(text, "expected 1 and 0 as factors", BAD_PARAM);
 }
 
 API int curandCreateGenerator(void **generator, int) { return *generator = (void *)8, 0; }
