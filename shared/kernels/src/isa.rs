@@ -14,6 +14,8 @@ pub enum Isa {
     Neon,
     /// NEON with int8 dot products.
     NeonDot,
+    /// NEON with int8 dot products and int8 matrix products.
+    NeonI8mm,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// AVX2 with int8 dot products in registers of 256 bits.
@@ -30,10 +32,11 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, plainest first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Portable,
         Self::Neon,
         Self::NeonDot,
+        Self::NeonI8mm,
         Self::Avx2,
         Self::Avx2Vnni,
         Self::Avx512,
@@ -48,6 +51,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Neon => "neon",
             Self::NeonDot => "neon-dot",
+            Self::NeonI8mm => "neon-i8mm",
             Self::Avx2 => "avx2",
             Self::Avx2Vnni => "avx2-vnni",
             Self::Avx512 => "avx512",
@@ -69,8 +73,12 @@ impl Isa {
             Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "aarch64")]
             Self::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => {
+                Self::NeonDot.is_available() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             #[cfg(not(target_arch = "aarch64"))]
-            Self::NeonDot => false,
+            Self::NeonDot | Self::NeonI8mm => false,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
@@ -282,7 +290,7 @@ macro_rules! per_isa {
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx2 | $crate::Isa::Avx2Vnni => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "aarch64")]
-                $crate::Isa::Neon | $crate::Isa::NeonDot => body::<{ $crate::isa::FMA }>($($arg),*),
+                $crate::Isa::Neon | $crate::Isa::NeonDot | $crate::Isa::NeonI8mm => body::<{ $crate::isa::FMA }>($($arg),*),
                 _ => body::<{ $crate::isa::PLAIN }>($($arg),*),
             }
         }

@@ -279,7 +279,7 @@ fn f16_to_f32(isa: Isa, src: &[u8], dst: &mut [f32]) {
         return crate::arch::f16_to_f32(isa, src, dst);
     }
     #[cfg(target_arch = "aarch64")]
-    if matches!(isa, Isa::Neon | Isa::NeonDot) {
+    if matches!(isa, Isa::Neon | Isa::NeonDot | Isa::NeonI8mm) {
         return crate::arch::f16_to_f32(src, dst);
     }
     f16_plain(isa, src, dst);

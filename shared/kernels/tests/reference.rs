@@ -32,7 +32,7 @@ impl Random {
 fn paths() -> Vec<(Context, Compute)> {
     let mut out = Vec::new();
     // Those that differ in int8 only have the floats of another.
-    let int8 = [Isa::NeonDot, Isa::Avx2Vnni, Isa::Avx512Vnni];
+    let int8 = [Isa::NeonDot, Isa::NeonI8mm, Isa::Avx2Vnni, Isa::Avx512Vnni];
     for isa in Isa::available().filter(|isa| !int8.contains(isa)) {
         out.push((Context::new(isa), Compute::F32));
         if isa.has_bf16() {

@@ -58,7 +58,7 @@ pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
         #[cfg(target_arch = "x86_64")]
         (Compute::F32, Isa::Avx2 | Isa::Avx2Vnni) => Kernels::plain(x86_64::F32_AVX2),
         #[cfg(target_arch = "aarch64")]
-        (Compute::F32, Isa::Neon | Isa::NeonDot) => Kernels::plain(aarch64::F32),
+        (Compute::F32, Isa::Neon | Isa::NeonDot | Isa::NeonI8mm) => Kernels::plain(aarch64::F32),
         (Compute::F32, _) => Kernels::plain(portable::F32),
         #[cfg(target_arch = "x86_64")]
         (Compute::Int8, Isa::Avx512Amx) if crate::isa::amx_has_int8() => x86_64::INT8_AMX,
@@ -76,6 +76,8 @@ pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
         (Compute::Int8, Isa::Avx2) => Kernels::plain(x86_64::INT8_AVX2),
         #[cfg(target_arch = "aarch64")]
         (Compute::Int8, Isa::NeonDot) => Kernels::plain(aarch64::INT8_DOT),
+        #[cfg(target_arch = "aarch64")]
+        (Compute::Int8, Isa::NeonI8mm) => Kernels::plain(aarch64::INT8_MATRIX),
         (Compute::Int8, _) => Kernels::plain(portable::INT8),
         (Compute::Bf16, _) => panic!("{} has no bfloat16 products", isa.name()),
     }
