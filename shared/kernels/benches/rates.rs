@@ -158,7 +158,7 @@ fn main() {
     let has = [
         (Compute::F32, true),
         (Compute::Bf16, isa.has_bf16()),
-        (isa.int8().unwrap_or(Compute::Int8), isa.int8().is_some()),
+        (Compute::Int8, isa.has_int8()),
     ];
     for (compute, _) in has.into_iter().filter(|(_, has)| *has) {
         let rates = Rates {
@@ -167,7 +167,7 @@ fn main() {
             peak: peak(isa, compute),
             filter: filter.clone(),
         };
-        let unit = if compute.is_int8() {
+        let unit = if compute == Compute::Int8 {
             "GOP/s"
         } else {
             "GFLOP/s"
@@ -177,7 +177,7 @@ fn main() {
             rates.peak, "", "ms", "share"
         );
         linear_layers(&rates);
-        if !compute.is_int8() {
+        if compute != Compute::Int8 {
             // Only linear layers have products of int8.
             convolutions(&rates);
             attentions(&rates);
@@ -200,7 +200,7 @@ fn linear_layers(rates: &Rates) {
         (4096, 960, 320),
     ] {
         let (file, scales);
-        let w = if compute.is_int8() {
+        let w = if compute == Compute::Int8 {
             (file, scales) = (int8_weights(n * k), vec![1e-3; n]);
             Matrix::int8(&file, &scales, n, k)
         } else {

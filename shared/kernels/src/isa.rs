@@ -1,6 +1,5 @@
 //! Instruction sets: what this CPU has, and which one is used.
 
-use crate::arch::Compute;
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;
 use std::sync::OnceLock;
@@ -156,14 +155,11 @@ impl Isa {
         self.has_bf16() && (self == Self::Avx512Amx || !is_intel())
     }
 
-    /// [`Compute::Int8`], where its products are faster than those of floats. Elsewhere it gives the same numbers, but
-    /// slower.
-    pub fn int8(self) -> Option<Compute> {
-        match self {
-            // By AVX-512 without VNNI, two ports of the CPU would take two cycles for 64 products, as for those of floats.
-            Self::Portable | Self::Neon | Self::Avx512 => None,
-            _ => Some(Compute::Int8),
-        }
+    /// Whether products of int8 are faster than those of floats. Elsewhere [`Compute::Int8`](crate::Compute::Int8) gives
+    /// the same numbers, but slower.
+    pub fn has_int8(self) -> bool {
+        // By AVX-512 without VNNI, two ports of the CPU would take two cycles for 64 products, as for those of floats.
+        !matches!(self, Self::Portable | Self::Neon | Self::Avx512)
     }
 
     /// Whether products of bfloat16 pairs are an instruction.

@@ -22,7 +22,7 @@ pub enum Compute {
     F32,
     /// bfloat16 times bfloat16, two at a time; only where [`Isa::has_bf16`](crate::Isa::has_bf16).
     Bf16,
-    /// int8 times int8, four at a time, summed in int32; fast where [`Isa::int8`](crate::Isa::int8) says so.
+    /// int8 times int8, four at a time, summed in int32; fast where [`Isa::has_int8`](crate::Isa::has_int8).
     Int8,
 }
 
@@ -34,11 +34,6 @@ impl Compute {
             Self::Bf16 => 2,
             Self::Int8 => 4,
         }
-    }
-
-    /// Whether the numbers are int8, with a scale for each position.
-    pub const fn is_int8(self) -> bool {
-        matches!(self, Self::Int8)
     }
 
     /// Steps that `k` numbers take; what is left of the last is filled up with zeros.

@@ -174,13 +174,15 @@ impl Cpu {
     /// nothing asks for floats. A LoRA asks for floats, since it is made of them.
     fn operand_type(&self, layer: &Linear) -> Compute {
         let weight = &layer.weight;
-        let floats = weight.dtype() != Dtype::I8
-            || !layer.adapters.is_empty()
-            || weight.wants_full_precision()
-            || keeps_float_activations(weight.name().trim_end_matches(".weight"));
-        match self.ctx.isa.int8() {
-            Some(int8) if !floats => int8,
-            _ => self.compute,
+        let int8 = weight.dtype() == Dtype::I8 && self.ctx.isa.has_int8();
+        if int8
+            && layer.adapters.is_empty()
+            && !weight.wants_full_precision()
+            && !keeps_float_activations(weight.name().trim_end_matches(".weight"))
+        {
+            Compute::Int8
+        } else {
+            self.compute
         }
     }
 }

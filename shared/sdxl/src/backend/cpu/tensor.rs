@@ -66,7 +66,7 @@ impl CpuTensor {
     /// What a linear layer reads: a float32 value as it is, or an operand.
     pub(super) fn operand(&self, ctx: &Context, compute: Compute) -> Operand<'_> {
         match &*self.form {
-            Form::Panels(p) if compute.is_int8() => Operand::Held(Left::int8(ctx, p)),
+            Form::Panels(p) if compute == Compute::Int8 => Operand::Held(Left::int8(ctx, p)),
             Form::Panels(p) => Operand::Held(p.into()),
             // One token is laid out without room for a vector.
             Form::Planes(p) if compute == Compute::F32 && p.positions > 1 => {
