@@ -6,7 +6,7 @@
 
 use std::os::fd::RawFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 
 /// Files mapped at a time that are watched; a checkpoint in shards has some dozens. Beyond these, a cut is silent.
@@ -100,6 +100,9 @@ pub fn on_cut(last: fn()) {
     let _ = BEFORE_END.set(last);
 }
 
+/// Whether a thread is about to end the process. Several may read what was cut at the same moment; one of them says so.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 /// Who handled the signal before: Rust's own handler, which tells stack overflows.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
@@ -132,6 +135,12 @@ extern "C" fn on_bus(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c
         let start = slot.start.load(Ordering::Acquire);
         if len == 0 || address.wrapping_sub(start) >= len {
             continue;
+        }
+        if ENDING.swap(true, Ordering::AcqRel) {
+            loop {
+                // SAFETY: async-signal-safe. The thread that was first ends the process.
+                unsafe { libc::pause() };
+            }
         }
         let text = slot.text.load(Ordering::Acquire);
         // SAFETY:
