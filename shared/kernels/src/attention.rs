@@ -9,7 +9,7 @@ use crate::math::exp;
 use crate::memory::{Buffer, with_scratch};
 use crate::product::offsets;
 use crate::step::{MOST, StepWriter};
-use crate::value::{Layout, Numbers, PanelMut, Panels, Planes, View, panel_range};
+use crate::value::{Numbers, PanelMut, Panels, Planes, View, panel_range};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -153,9 +153,8 @@ pub fn attention(ctx: &Context, queries: &Planes, kv: &KeysValues, causal: bool)
     );
     let mut out = Panels::take(ctx, queries.channels, queries.positions, compute);
     let steps = compute.steps(width);
-    if !steps.is_multiple_of(Layout::GROUP) {
-        out.layout = Layout::Rows; // so that a head's steps follow each other
-    }
+    // A head's steps follow each other.
+    out.layout = out.layout.for_steps(steps);
     let panels = out.panels();
     let results = out.disjoint();
     let kernels = kernels(isa, compute);

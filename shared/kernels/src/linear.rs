@@ -125,10 +125,9 @@ impl<'a> Left<'a> {
             other => other,
         };
         let mut out = Panels::take(ctx, rows, self.positions, written);
-        let group = Layout::GROUP * written.per_step();
-        if !kernels(ctx.isa, self.compute).rows.is_multiple_of(group) {
-            out.layout = Layout::Rows; // so that the rows of a tile are whole steps
-        }
+        // The rows of a tile are whole steps.
+        let rows = kernels(ctx.isa, self.compute).rows;
+        out.layout = out.layout.for_steps(rows / written.per_step());
         out
     }
 

@@ -56,7 +56,7 @@ pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
             Kernels::plain(x86_64::F32_AVX512)
         }
         #[cfg(target_arch = "x86_64")]
-        (Compute::F32, Isa::Avx2 | Isa::Avx2Vnni) => Kernels::plain(x86_64::F32_AVX2),
+        (Compute::F32, Isa::Avx2 | Isa::Avx2Vnni) => Kernels::narrow(x86_64::F32_AVX2),
         #[cfg(target_arch = "aarch64")]
         (Compute::F32, Isa::Neon | Isa::NeonDot | Isa::NeonI8mm) => Kernels::plain(aarch64::F32),
         (Compute::F32, _) => Kernels::plain(portable::F32),
@@ -64,16 +64,19 @@ pub fn kernels(isa: Isa, compute: Compute) -> Kernels {
         (Compute::Int8, Isa::Avx512Amx) if crate::isa::amx_has_int8() => x86_64::INT8_AMX,
         #[cfg(target_arch = "x86_64")]
         (Compute::Int8, Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Avx512Amx) => {
-            Kernels::plain_unsigned(x86_64::INT8_AVX512)
+            Kernels::plain(x86_64::INT8_AVX512).unsigned()
         }
         #[cfg(target_arch = "x86_64")]
-        (Compute::Int8, Isa::Avx2Vnni) => Kernels::plain_unsigned(if crate::isa::has_avx_vnni() {
-            x86_64::INT8_AVX
-        } else {
-            x86_64::INT8_AVX_VL
-        }),
+        (Compute::Int8, Isa::Avx2Vnni) => {
+            let tiles = if crate::isa::has_avx_vnni() {
+                x86_64::INT8_AVX
+            } else {
+                x86_64::INT8_AVX_VL
+            };
+            Kernels::narrow(tiles).unsigned()
+        }
         #[cfg(target_arch = "x86_64")]
-        (Compute::Int8, Isa::Avx2) => Kernels::plain(x86_64::INT8_AVX2),
+        (Compute::Int8, Isa::Avx2) => Kernels::narrow(x86_64::INT8_AVX2),
         #[cfg(target_arch = "aarch64")]
         (Compute::Int8, Isa::NeonDot) => Kernels::plain(aarch64::INT8_DOT),
         #[cfg(target_arch = "aarch64")]

@@ -54,7 +54,7 @@ pub struct Tile {
     pub offsets: *const u32,
     /// Elements from one of these steps to the next.
     pub a_stride: usize,
-    /// Elements from one vector of a step to the next; only kernels of several steps take others than [`LANES`].
+    /// Elements from one vector of a step to the next; kernels of one step that take all vectors at once want [`LANES`].
     pub a_vector: usize,
     /// First weight row, a step after the other.
     pub w: *const u32,
@@ -215,6 +215,9 @@ pub struct Kernels {
     pub steps: usize,
     /// Steps that a tile should be given at most, so that the rows stay in the first-level cache.
     pub stretch: usize,
+    /// Whether vectors of a panel should lie one after the other, each with all of its steps, as the kernels take them: a
+    /// vector's steps apart from each other would fall into a quarter of the first-level cache.
+    pub vectors_apart: bool,
     /// Whether rows should stay in the first-level cache while panels pass by, not panels while rows do.
     pub rows_stay: bool,
     /// Whether tiles do what [`Tile::aside`] says.
@@ -236,11 +239,20 @@ impl Kernels {
         (self.prepare)();
     }
 
-    /// As [`Self::plain`], with weights that are unsigned.
+    /// These, with weights that are unsigned.
     #[cfg(target_arch = "x86_64")]
-    pub(super) const fn plain_unsigned(tiles: [TileFn; MV]) -> Self {
+    pub(super) const fn unsigned(self) -> Self {
         Self {
             unsigned_weights: true,
+            ..self
+        }
+    }
+
+    /// Kernels that take one vector of a panel after the other.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const fn narrow(tiles: [TileFn; MV]) -> Self {
+        Self {
+            vectors_apart: true,
             ..Self::plain(tiles)
         }
     }
@@ -251,6 +263,7 @@ impl Kernels {
             rows: NR,
             steps: 1,
             stretch: usize::MAX,
+            vectors_apart: false,
             rows_stay: false,
             widens: false,
             unsigned_weights: false,

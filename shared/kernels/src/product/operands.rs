@@ -81,7 +81,7 @@ impl Product<'_> {
     fn step_at(&self, step: usize) -> usize {
         match self.layout {
             Layout::Rows => step * self.pitch,
-            Layout::Tiles => self.layout.at(step),
+            Layout::Tiles | Layout::Vectors(_) => self.layout.at(step),
         }
     }
 

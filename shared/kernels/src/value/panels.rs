@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::isa::per_isa;
 use crate::memory::{Buffer, Disjoint};
 use crate::step::{MOST, StepWriter, nearest};
+use arrayvec::ArrayVec;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -19,6 +20,8 @@ pub(crate) enum Layout {
     Rows,
     /// `[groups of steps, MV, steps of a group, LANES]`: what a tile register takes lies together.
     Tiles,
+    /// `[MV, steps, LANES]`, of a panel of so many steps.
+    Vectors(usize),
 }
 
 impl Layout {
@@ -27,10 +30,20 @@ impl Layout {
 
     /// The one that suits kernels, for so many steps.
     pub(crate) fn of(kernels: &Kernels, steps: usize) -> Self {
-        if kernels.steps == Self::GROUP && steps.is_multiple_of(Self::GROUP) {
-            Self::Tiles
+        if kernels.vectors_apart {
+            Self::Vectors(steps)
+        } else if kernels.steps == Self::GROUP {
+            Self::Tiles.for_steps(steps)
         } else {
             Self::Rows
+        }
+    }
+
+    /// This one, if panels can be written so many steps at a time.
+    pub(crate) fn for_steps(self, steps: usize) -> Self {
+        match self {
+            Self::Tiles if !steps.is_multiple_of(Self::GROUP) => Self::Rows,
+            other => other,
         }
     }
 
@@ -40,6 +53,7 @@ impl Layout {
         match self {
             Self::Rows => step * PANEL,
             Self::Tiles => step / Self::GROUP * Self::GROUP * PANEL + step % Self::GROUP * LANES,
+            Self::Vectors(_) => step * LANES,
         }
     }
 
@@ -49,6 +63,7 @@ impl Layout {
         match self {
             Self::Rows => LANES,
             Self::Tiles => Self::GROUP * LANES,
+            Self::Vectors(steps) => steps * LANES,
         }
     }
 
@@ -56,10 +71,21 @@ impl Layout {
     pub(crate) fn step(self) -> usize {
         match self {
             Self::Rows => PANEL,
-            Self::Tiles => LANES,
+            Self::Tiles | Self::Vectors(_) => LANES,
+        }
+    }
+
+    /// Parts of a panel, so that some steps of all vectors are one piece of each.
+    fn parts(self) -> usize {
+        match self {
+            Self::Rows | Self::Tiles => 1,
+            Self::Vectors(_) => MV,
         }
     }
 }
+
+/// Some steps of a panel, in as many pieces as its layout has parts.
+type Pieces<'a> = ArrayVec<&'a mut [u32], MV>;
 
 /// The numbers of one step, for every position of a panel.
 pub(crate) type Numbers = [[f32; PANEL]; MOST];
@@ -72,7 +98,7 @@ pub(crate) struct PanelMut<'a> {
     /// Channels of those steps.
     pub channels: usize,
     layout: Layout,
-    steps: &'a mut [u32],
+    pieces: Pieces<'a>,
     /// The panel's, where the numbers become int8.
     quanta: Option<&'a mut Quanta>,
     factors: [f32; PANEL],
@@ -108,13 +134,16 @@ impl PanelMut<'_> {
             }
             numbers = &scaled;
         }
-        let (first, next) = (self.layout.at(step), self.layout.vector());
+        let first = self.layout.at(step);
         for v in 0..MV {
             let mut lanes: [&[f32]; MOST] = [&[]; MOST];
             for i in 0..MOST {
                 lanes[i] = &numbers[i][v * LANES..][..LANES];
             }
-            let out = &mut self.steps[first + v * next..][..LANES];
+            let out = match &mut self.pieces[..] {
+                [piece] => &mut piece[first + v * self.layout.vector()..][..LANES],
+                pieces => &mut pieces[v][first..][..LANES],
+            };
             StepWriter::<LEVEL>(self.compute).across(lanes, out);
         }
     }
@@ -213,7 +242,9 @@ impl Panels {
                     compute,
                     channels,
                     layout,
-                    steps,
+                    pieces: steps
+                        .chunks_exact_mut(steps.len() / layout.parts())
+                        .collect(),
                     // SAFETY: each panel is one thread's.
                     quanta: quanta.as_ref().map(|quanta| unsafe { quanta.panel(p) }),
                     factors: [0.0; PANEL],
@@ -299,16 +330,19 @@ impl<'a> DisjointPanels<'a> {
         let (compute, layout) = (self.compute, self.layout);
         let first = channels.start / compute.per_step();
         let count = compute.steps(channels.len());
-        // SAFETY: by the caller's word, and the panels are borrowed for `'a`.
-        let steps = unsafe {
-            self.data
-                .range((panel * self.steps + first) * PANEL, count * PANEL)
-        };
+        // In a panel of several parts a step has a part of its elements in each.
+        let parts = layout.parts();
+        let (part, step) = (self.steps * PANEL / parts, PANEL / parts);
+        let pieces = (0..parts).map(|p| {
+            let start = panel * self.steps * PANEL + p * part + first * step;
+            // SAFETY: by the caller's word, and the panels are borrowed for `'a`.
+            unsafe { self.data.range(start, count * step) }
+        });
         PanelMut {
             compute,
             channels: channels.len(),
             layout,
-            steps,
+            pieces: pieces.collect(),
             quanta: None,
             factors: [0.0; PANEL],
         }

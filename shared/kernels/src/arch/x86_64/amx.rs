@@ -27,6 +27,7 @@ pub(in crate::arch) const BF16: Kernels = Kernels {
     rows: 2 * ROWS,
     steps: STEPS,
     stretch: 160,
+    vectors_apart: false,
     rows_stay: true,
     widens: true,
     unsigned_weights: false,

@@ -141,7 +141,7 @@ unsafe fn f32_avx2<const V: usize>(t: &Tile) {
                     fetch(t, s);
                 }
                 let a =
-                    t.a.add(*t.offsets.add(s) as usize + v * LANES)
+                    t.a.add(*t.offsets.add(s) as usize + v * t.a_vector)
                         .cast::<f32>();
                 let x0 = _mm256_loadu_ps(a);
                 let x1 = _mm256_loadu_ps(a.add(WIDTH));

@@ -95,7 +95,7 @@ macro_rules! avx {
                         if v == 0 {
                             fetch(t, s);
                         }
-                        let a = t.a.add(*t.offsets.add(s) as usize + v * LANES);
+                        let a = t.a.add(*t.offsets.add(s) as usize + v * t.a_vector);
                         let x0 = _mm256_loadu_si256(a.cast());
                         let x1 = _mm256_loadu_si256(a.add(WIDTH).cast());
                         for r in 0..NR {
