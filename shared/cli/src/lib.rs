@@ -90,7 +90,7 @@ pub use generate::Document;
 pub use input::{Input, InputArgs, Source};
 pub use interrupt::remove_temporary_files;
 pub use memory::max_rss_bytes;
-pub use output::{Output, OutputArgs, refuse_same_file};
+pub use output::{Appended, Output, OutputArgs, refuse_same_file};
 pub use path::quote;
 pub use pattern::{Names, Pattern};
 pub use regular::open as open_regular;

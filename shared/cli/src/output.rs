@@ -215,27 +215,54 @@ impl Write for Output {
 /// # Errors
 /// Both are the same regular file.
 pub fn refuse_same_file(input: &Input, output: &Output) -> Result<()> {
-    let (Sink::Stdout(writer) | Sink::Special(writer, _)) = &output.0 else {
-        return Ok(());
-    };
-    if is_same_file(input.file(), writer.get_ref().file())? {
-        let error = Error::new("expected input and output to differ, found the same file");
-        return Err(error.in_file(input.path()));
-    }
-    Ok(())
+    output.appended()?.refuse(input)
 }
 
+/// The regular file that an output appends to, if it does, for those who open inputs elsewhere than where they write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Appended(Option<FileId>);
+
+impl Output {
+    /// The file that is appended to, if there is one.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn appended(&self) -> Result<Appended> {
+        Ok(Appended(match &self.0 {
+            Sink::Stdout(writer) | Sink::Special(writer, _) => file_id(writer.get_ref().file())?,
+            Sink::Beside(_) => None,
+        }))
+    }
+}
+
+impl Appended {
+    /// As [`refuse_same_file`].
+    ///
+    /// # Errors
+    /// The input is this file.
+    pub fn refuse(&self, input: &Input) -> Result<()> {
+        if self.0.is_some() && self.0 == file_id(input.file())? {
+            let error = Error::new("expected input and output to differ, found the same file");
+            return Err(error.in_file(input.path()));
+        }
+        Ok(())
+    }
+}
+
+/// Device and number of a regular file.
+type FileId = (u64, u64);
+
 #[cfg(unix)]
-fn is_same_file(a: &File, b: &File) -> io::Result<bool> {
+fn file_id(file: &File) -> io::Result<Option<FileId>> {
     use std::os::unix::fs::MetadataExt;
-    let (a, b) = (a.metadata()?, b.metadata()?);
-    Ok(a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()))
+    let found = file.metadata()?;
+    Ok(found.is_file().then(|| (found.dev(), found.ino())))
 }
 
 /// Windows does not let a file be appended to while it is read, unless asked to.
 #[cfg(not(unix))]
-fn is_same_file(_: &File, _: &File) -> io::Result<bool> {
-    Ok(false)
+fn file_id(_: &File) -> io::Result<Option<FileId>> {
+    Ok(None)
 }
 
 #[cfg(test)]

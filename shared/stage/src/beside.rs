@@ -1,7 +1,7 @@
 //! A second input beside the first: `--init`, `--join`.
 
-use crate::{Fault, Source};
-use turbo_cli::{Error, Output, Result};
+use crate::{Fault, Place, Source};
+use turbo_cli::{Appended, Error, Result};
 
 /// Two sources in step: item k of the one belongs to item k of the other.
 ///
@@ -45,7 +45,7 @@ impl<S: Source<Head: Clone, Body: Clone>> Side<S> {
     }
 
     /// Takes the next item of the source itself, and says whether there is one.
-    fn advance(&mut self, output: &Output) -> Result<Option<S::Head>, Fault> {
+    fn advance(&mut self, output: &Appended) -> Result<Option<S::Head>, Fault> {
         if self.ended {
             return Ok(None);
         }
@@ -79,7 +79,7 @@ impl<S: Source<Head: Clone, Body: Clone>> Side<S> {
     ///
     /// # Errors
     /// Neither side has just one item.
-    fn is_repeated<T>(&self, other: &mut Side<T>, output: &Output) -> Result<bool, Fault>
+    fn is_repeated<T>(&self, other: &mut Side<T>, output: &Appended) -> Result<bool, Fault>
     where
         T: Source<Head: Clone, Body: Clone>,
     {
@@ -139,7 +139,7 @@ where
     type Head = (A::Head, Option<B::Head>);
     type Body = (A::Body, Option<B::Body>);
 
-    fn next(&mut self, output: &Output) -> Result<Option<Self::Head>, Fault> {
+    fn next(&mut self, output: &Appended) -> Result<Option<Self::Head>, Fault> {
         let Self { first, second } = self;
         let Some(second) = second else {
             return Ok(first.advance(output)?.map(|head| (head, None)));
@@ -177,8 +177,8 @@ where
         Ok((self.first.body()?, second?))
     }
 
-    fn blame(&self, error: Error) -> Error {
-        self.first.source.blame(error)
+    fn place(&self) -> Place {
+        self.first.source.place()
     }
 }
 
@@ -186,7 +186,6 @@ where
 mod tests {
     use super::*;
     use std::collections::VecDeque;
-    use turbo_cli::OutputArgs;
 
     /// A source of numbers, whose bodies are ten times as large. Negative ones fail.
     struct Numbers(VecDeque<i32>, i32);
@@ -195,7 +194,7 @@ mod tests {
         type Head = i32;
         type Body = i32;
 
-        fn next(&mut self, _: &Output) -> Result<Option<i32>, Fault> {
+        fn next(&mut self, _: &Appended) -> Result<Option<i32>, Fault> {
             let Some(number) = self.0.pop_front() else {
                 return Ok(None);
             };
@@ -210,8 +209,8 @@ mod tests {
             Ok(self.1 * 10)
         }
 
-        fn blame(&self, error: Error) -> Error {
-            error
+        fn place(&self) -> Place {
+            Place::default()
         }
     }
 
@@ -220,14 +219,9 @@ mod tests {
         let numbers = |list: &[i32]| Numbers(list.iter().copied().collect(), 0);
         let second = second.map(|list| (numbers(list), "picture"));
         let mut beside = Beside::new((numbers(first), "frame"), second);
-        let output = OutputArgs {
-            output: Some("/dev/null".into()),
-        }
-        .open("frames")
-        .unwrap();
         let mut told = Vec::new();
         loop {
-            match beside.next(&output) {
+            match beside.next(&Appended::default()) {
                 Ok(None) => return told,
                 Ok(Some(head)) if !bodies => told.push(format!("{head:?}")),
                 Ok(Some(_)) => told.push(format!("{:?}", beside.body().ok().unwrap())),

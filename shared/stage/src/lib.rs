@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod autoencoder;
 mod beside;
 mod emit;
@@ -12,11 +13,12 @@ mod slot;
 mod source;
 mod stage;
 
+pub use ahead::Ahead;
 pub use autoencoder::{Vae, VaeChoice};
 pub use beside::Beside;
 pub use emit::{Body, Computed, Emitter};
 pub use loras::{LoraArgs, Loras};
 pub use model_args::{DEFAULT_MODEL, MODEL_VARIABLE, ModelArgs};
 pub use slot::{Networks, Slot, locate};
-pub use source::{Fault, Frames, Source, StreamArgs};
+pub use source::{Fault, Frames, Place, Source, StreamArgs};
 pub use stage::{Out, Planned, Stage, To, run};

@@ -2,9 +2,7 @@
 
 use clap::Args;
 use std::path::{Path, PathBuf};
-use turbo_cli::{
-    Error, Input, InputArgs, LimitArgs, OnError, Output, OutputArgs, Result, refuse_same_file,
-};
+use turbo_cli::{Appended, Error, Input, InputArgs, LimitArgs, OnError, OutputArgs, Result};
 use turbo_wire::{Frame, FrameReader, Header, Kind, Limits};
 
 /// What went wrong, and how much of the run it ends.
@@ -31,13 +29,13 @@ pub trait Source {
     /// The rest of an item.
     type Body;
 
-    /// The next item's head; none at the end. A body that was not taken is passed over. `output` is where
-    /// the tool writes, which no input may be.
+    /// The next item's head; none at the end. A body that was not taken is passed over. `output` is the file that the
+    /// tool appends to, which no input may be.
     ///
     /// # Errors
     /// [`Fault::Item`] for an item that cannot be and that others may follow; [`Fault::Run`] where the input fails. Both
     /// say where.
-    fn next(&mut self, output: &Output) -> Result<Option<Self::Head>, Fault>;
+    fn next(&mut self, output: &Appended) -> Result<Option<Self::Head>, Fault>;
 
     /// The body of the item whose head was given last.
     ///
@@ -45,8 +43,35 @@ pub trait Source {
     /// As [`Source::next`].
     fn body(&mut self) -> Result<Self::Body, Fault>;
 
-    /// Says in an error which item it is about: the one whose head was given last.
-    fn blame(&self, error: Error) -> Error;
+    /// Where the item lies whose head was given last.
+    fn place(&self) -> Place;
+
+    /// The head of the next item, if all of that item has come already. None where one would have to wait for it, where
+    /// it failed, and from sources that read nothing ahead.
+    fn waiting(&mut self) -> Option<&Self::Head> {
+        None
+    }
+}
+
+/// Where an item lies, for messages. What is not told here, the errors of the source tell themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Its number, from 0.
+    pub frame: Option<u64>,
+    /// The file it is in.
+    pub file: Option<PathBuf>,
+}
+
+impl Place {
+    /// Says in an error that it is about this item.
+    #[must_use]
+    pub fn blame(&self, error: Error) -> Error {
+        let error = match self.frame {
+            Some(frame) => error.in_frame(frame),
+            None => error,
+        };
+        error.in_file(self.file.as_deref())
+    }
 }
 
 /// Where frames come from and go to.
@@ -119,7 +144,7 @@ impl Source for Frames {
     type Head = Header;
     type Body = Frame;
 
-    fn next(&mut self, output: &Output) -> Result<Option<Header>, Fault> {
+    fn next(&mut self, output: &Appended) -> Result<Option<Header>, Fault> {
         loop {
             if let Some(reader) = &mut self.open {
                 match reader.next_header() {
@@ -134,7 +159,7 @@ impl Source for Frames {
             let input = source
                 .open(&format!("{} frames", self.kind), self.remedy)
                 .map_err(Fault::Run)?;
-            refuse_same_file(&input, output).map_err(Fault::Run)?;
+            output.refuse(&input).map_err(Fault::Run)?;
             self.path = input.path().map(Path::to_owned);
             self.open = Some(input.frames(self.limits).expect(self.kind));
         }
@@ -147,11 +172,10 @@ impl Source for Frames {
         }
     }
 
-    fn blame(&self, error: Error) -> Error {
-        let error = match &self.open {
-            Some(reader) => error.in_frame(reader.index()),
-            None => error,
-        };
-        error.in_file(self.path.as_deref())
+    fn place(&self) -> Place {
+        Place {
+            frame: self.open.as_ref().map(FrameReader::index),
+            file: self.path.clone(),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The loop of every stage: an item in, a frame or several out.
 
 use crate::emit::{Computed, Emitter};
-use crate::{Fault, Source, StreamArgs};
+use crate::{Fault, Place, Source, StreamArgs};
+use std::collections::VecDeque;
 use std::time::Duration;
-use turbo_cli::{Console, Error, OnError, Output, OutputArgs, Result, set_task};
+use turbo_cli::{Appended, Console, Error, OnError, Output, OutputArgs, Result, set_task};
 use turbo_wire::{Header, Kind, Limits, keys};
 
 /// What an item will become, known before its body has come.
@@ -47,6 +48,15 @@ pub trait Stage {
         body: <Self::Source as Source>::Body,
         out: &mut Out<'_, '_>,
     ) -> Result<(), Fault>;
+
+    /// Shows an item that is to be computed, when those shown before it are.
+    fn show(&mut self, _plan: &Self::Plan, _body: &<Self::Source as Source>::Body) {}
+
+    /// Whether the stage wants an item that waits behind those shown, as it can compute it together with the first of them:
+    /// it is then planned and shown.
+    fn wants(&self, _waiting: &<Self::Source as Source>::Head) -> bool {
+        false
+    }
 }
 
 /// Where frames go to, and when to stop.
@@ -75,8 +85,8 @@ pub struct Out<'a, 'o> {
     emitter: &'a mut Emitter<'o, Output>,
     /// The header that was announced; taken by [`Out::first`].
     first: Option<(Header, Duration)>,
-    /// Says where an error of the item comes from.
-    blame: &'a dyn Fn(Error) -> Error,
+    /// Where the item lies.
+    place: &'a Place,
     /// Frames planned so far, of all input.
     frames: &'a mut u64,
 }
@@ -120,12 +130,14 @@ impl Out<'_, '_> {
         let frame = *self.frames;
         *self.frames += 1;
         self.emitter
-            .complete(frame, open, header, || compute().map_err(self.blame))
+            .complete(frame, open, header, || {
+                compute().map_err(|error| self.place.blame(error))
+            })
             .map_err(Fault::Run)
     }
 }
 
-/// Runs a stage over all items of a source, with one of them in memory at a time.
+/// Runs a stage over all items of a source, with one of them in memory at a time, and those that it wants beside it.
 ///
 /// # Errors
 /// Input or output fails; with `--on-error stop`, also an item.
@@ -140,22 +152,23 @@ pub fn run<S: Stage>(
     let mut run = Run {
         stage,
         source,
+        appended: output.appended()?,
+        ahead: VecDeque::new(),
+        records: 0,
         emitter: Emitter::new(output, to.on_error, console),
         limits: to.limits,
         frames: 0,
     };
-    let mut record = 0;
     loop {
         // An item of which nothing is written has a number too.
         let next = run.frames + 1;
-        match run.item(record) {
+        match run.item() {
             Ok(true) => {}
             Ok(false) => return run.emitter.into_output().finish(),
             Err(Fault::Item(error)) => run.emitter.fail(error)?,
             Err(Fault::Run(error)) => return Err(error),
         }
         run.frames = run.frames.max(next);
-        record += 1;
     }
 }
 
@@ -163,46 +176,119 @@ pub fn run<S: Stage>(
 struct Run<'a, S: Stage> {
     stage: &'a mut S,
     source: S::Source,
+    /// What no input may be.
+    appended: Appended,
+    /// What was taken from the source before its turn.
+    ahead: VecDeque<Result<Taken<S>, Fault>>,
+    /// Items taken so far.
+    records: u64,
     emitter: Emitter<'a, Output>,
     limits: Limits,
     /// Frames planned so far.
     frames: u64,
 }
 
+/// What a source gave.
+enum Taken<S: Stage> {
+    Item(Item<S>),
+    /// An item of which nothing is to be made.
+    Nothing,
+    End,
+}
+
+/// An item that is planned.
+struct Item<S: Stage> {
+    planned: Planned<S::Plan>,
+    /// None: still to be read.
+    body: Option<<S::Source as Source>::Body>,
+    place: Place,
+}
+
 impl<S: Stage> Run<'_, S> {
     /// Does the next item, and says whether there was one.
-    fn item(&mut self, record: u64) -> Result<bool, Fault> {
-        let Self { source, stage, .. } = self;
-        let Some(head) = source.next(self.emitter.output())? else {
-            return Ok(false);
+    fn item(&mut self) -> Result<bool, Fault> {
+        let taken = self.ahead.pop_front();
+        let item = match taken.unwrap_or_else(|| self.take())? {
+            Taken::Item(item) => item,
+            Taken::Nothing => return Ok(true),
+            Taken::End => return Ok(false),
         };
-        let planned = stage
-            .plan(record, head)
-            .and_then(|planned| fits(planned, &self.limits))
-            .map_err(|fault| blamed(fault, source))?;
-        let Some(Planned { header, open, plan }) = planned else {
-            return Ok(true);
-        };
+        let Planned { header, open, plan } = item.planned;
         set_task(task(self.frames, &header));
         self.emitter.announce(&header).map_err(Fault::Run)?;
-        let body = source.body()?;
+        let (body, place) = match item.body {
+            Some(body) => (body, item.place),
+            None => {
+                let body = self.source.body()?;
+                self.stage.show(&plan, &body);
+                (body, self.source.place())
+            }
+        };
+        self.look_ahead();
         let mut out = Out {
             emitter: &mut self.emitter,
             first: Some((header, open)),
-            blame: &|error| source.blame(error),
+            place: &place,
             frames: &mut self.frames,
         };
-        stage
-            .compute(plan, body, &mut out)
-            .map_err(|fault| blamed(fault, source))?;
+        let done = self.stage.compute(plan, body, &mut out);
+        done.map_err(|fault| blamed(fault, &place))?;
         Ok(true)
+    }
+
+    /// Takes the next item from the source and plans it.
+    fn take(&mut self) -> Result<Taken<S>, Fault> {
+        let record = self.records;
+        self.records += 1;
+        let Some(head) = self.source.next(&self.appended)? else {
+            return Ok(Taken::End);
+        };
+        let place = self.source.place();
+        let planned = self
+            .stage
+            .plan(record, head)
+            .and_then(|planned| fits(planned, &self.limits))
+            .map_err(|fault| blamed(fault, &place))?;
+        Ok(match planned {
+            Some(planned) => Taken::Item(Item {
+                planned,
+                body: None,
+                place,
+            }),
+            None => Taken::Nothing,
+        })
+    }
+
+    /// Takes the items that wait and that the stage wants beside the one it is about to compute. What fails meanwhile fails
+    /// in its turn.
+    fn look_ahead(&mut self) {
+        while let Some(head) = self.source.waiting()
+            && self.stage.wants(head)
+        {
+            let taken = self.take().and_then(|taken| self.with_body(taken));
+            let is_item = matches!(taken, Ok(Taken::Item(_)));
+            self.ahead.push_back(taken);
+            if !is_item {
+                return;
+            }
+        }
+    }
+
+    /// Reads the body of an item that waits, and shows it to the stage.
+    fn with_body(&mut self, mut taken: Taken<S>) -> Result<Taken<S>, Fault> {
+        if let Taken::Item(item) = &mut taken {
+            let body = self.source.body()?;
+            self.stage.show(&item.planned.plan, &body);
+            item.body = Some(body);
+        }
+        Ok(taken)
     }
 }
 
 /// Says in the error of an item which one it was.
-fn blamed<S: Source>(fault: Fault, source: &S) -> Fault {
+fn blamed(fault: Fault, place: &Place) -> Fault {
     match fault {
-        Fault::Item(error) => Fault::Item(source.blame(error)),
+        Fault::Item(error) => Fault::Item(place.blame(error)),
         run @ Fault::Run(_) => run,
     }
 }

@@ -1,7 +1,9 @@
 //! Several samples that the network sees at once: each picture has the bytes that it has alone.
 
-use pipeline_tests::{Stage, embeddings, pipe, tool};
+use pipeline_tests::{Stage, embeddings, pipe, progress, tool};
+use std::io::Write;
 use turbo_testkit::tiny;
+use turbo_wire::{FrameReader, Limits};
 
 /// Sizes at which the tiny checkpoint draws in milliseconds; at the second, positions do not fill whole vectors.
 const SIZES: [&str; 2] = ["--width 64 --height 96", "--width 104 --height 72"];
@@ -59,7 +61,82 @@ fn each_starts_from_its_own_picture() {
         "--init {} --steps 2 --strength 0.5 --images 2",
         init.display()
     );
-    expect_the_same(&flags, &embeddings(&[0, 1], &[]));
+    let rows = embeddings(&[0, 1], &[]);
+    expect_the_same(&flags, &[&rows[..], &rows].concat());
+}
+
+/// Frames of one size and of others, with guidance and without, one by one and several of each.
+fn many() -> Vec<u8> {
+    let frames: [&[(&str, &str)]; 8] = [
+        &[],
+        &[("guidance_scale", "2")],
+        &[("images", "3")],
+        &[("width", "64"), ("height", "64")],
+        &[("width", "64"), ("height", "64"), ("seed", "9")],
+        &[("steps", "1")],
+        &[("scheduler", "ddim")],
+        &[("original_size", "100x200")],
+    ];
+    let mut input = Vec::new();
+    for (i, pairs) in frames.iter().enumerate() {
+        input.extend(embeddings(&[i % 2], pairs));
+        input.extend(embeddings(&[1, 0], pairs));
+    }
+    input
+}
+
+#[test]
+fn frames_that_wait_are_the_same_together() {
+    expect_the_same(&format!("{} --steps 2", SIZES[0]), &many());
+}
+
+/// Those that were drawn together share their time, to the nanosecond.
+#[test]
+fn frames_that_wait_are_drawn_together() {
+    let input = embeddings(&[0], &[]).repeat(9);
+    let stage = denoise(&format!("{} --batch 4 --progress json", SIZES[0]));
+    let ended = pipe([stage]).input(&input[..]).run();
+    ended.ok();
+    let times: Vec<_> = progress(&ended.stages[0].stderr)
+        .iter()
+        .map(|event| event["step_s"].clone())
+        .collect();
+    assert_eq!(times.len(), 9);
+    assert!(
+        times
+            .windows(3)
+            .any(|all| all[0] == all[1] && all[1] == all[2]),
+        "{times:?}"
+    );
+}
+
+#[test]
+fn a_frame_is_answered_before_the_next_one_comes() {
+    let stage = denoise(&format!("{} --batch 4", SIZES[0]));
+    let mut running = pipe([stage]).held().start();
+    let mut stdin = running.stdin.take().expect("held");
+    let mut reader = FrameReader::new(running.stdout.take().expect("held"), Limits::default());
+    for _ in 0..3 {
+        stdin.write_all(&embeddings(&[0], &[])).expect("it reads");
+        stdin.flush().expect("it reads");
+        reader.next_frame().expect("a frame").expect("a frame");
+    }
+    drop(stdin);
+    assert!(reader.next_frame().expect("the end").is_none());
+    running.wait().ok();
+}
+
+#[test]
+fn frames_before_a_cut_are_drawn() {
+    let good = embeddings(&[0], &[]);
+    let input = [&good[..], &good, &good[..good.len() - 1]].concat();
+    let stage = denoise(&format!("{} --seed 5 --batch 4", SIZES[0]));
+    let ended = pipe([stage]).input(input).run();
+    ended.stages[0].expect(1, &["frame 2, byte "]);
+    let mut reader = FrameReader::new(&ended.stdout[..], Limits::default());
+    for _ in 0..2 {
+        reader.next_frame().expect("whole").expect("whole");
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 mod conditions;
 mod pipeline;
+mod prompt;
+mod queue;
 mod recipes;
 mod sampling;
 mod settings;
@@ -13,25 +15,24 @@ mod start;
 mod trace;
 
 use clap::Parser;
-use conditions::Conditions;
-use pipeline::{Asked, Pipeline, Step};
+use pipeline::Pipeline;
+use prompt::{Plan, Prompt};
+use queue::{Queue, Steps};
 use sampling::Sampling;
 pub use sampling::{Numbers, SamplingFlags};
 use settings::Settings;
 pub use settings::{Flags, Pair};
-use start::{Pictured, Starts};
-use std::collections::VecDeque;
+use start::Pictured;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-use trace::{Picture, Trace};
-use turbo_cli::{Bar, Console, Error, Output, Result};
+use trace::Trace;
+use turbo_cli::{Console, Error, Output, Result};
 use turbo_sdxl::expect_finite;
 use turbo_stage::{
-    Beside, Computed, Fault, Frames, LoraArgs, ModelArgs, Networks, Out, Planned, Slot, Stage,
-    StreamArgs, To,
+    Ahead, Beside, Computed, Fault, Frames, LoraArgs, ModelArgs, Networks, Out, Planned, Slot,
+    Stage, StreamArgs, To,
 };
 use turbo_weights::LoraSpec;
 use turbo_wire::{Frame, Header, Kind, f32_bytes, keys, metadata, names};
@@ -67,9 +68,10 @@ pub struct Args {
 
     /// Have the network draw up to N samples at once
     ///
-    /// Pictures of --images, rows of a frame, and the two samples that guidance takes for a picture. Weights of linear
-    /// layers are then read once for all of them; each sample takes memory of its own, some 200 MB in bfloat16 and 400 MB
-    /// in float32 at 512x512. Pictures have the bytes they have alone. With --trace one at a time is drawn.
+    /// Pictures of --images, rows of a frame, the two samples that guidance takes for a picture, and frames of the same
+    /// model, size and steps that have come already; nothing is waited for. Weights of linear layers are then read once
+    /// for all of them; each sample takes memory of its own, some 200 MB in bfloat16 and 400 MB in float32 at 512x512.
+    /// Pictures have the bytes they have alone. With --trace one at a time is drawn.
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
     pub batch: NonZeroUsize,
 
@@ -102,23 +104,23 @@ pub fn run(args: Args, console: &Console) -> Result<()> {
         .trace
         .as_deref()
         .map(|path| Trace::open(path, &args.stream.output));
+    // A trace has one picture after the other.
+    let batch = match &trace {
+        Some(_) => 1,
+        None => args.batch.get(),
+    };
     let mut tool = Denoise {
         networks,
         flags: &args.settings,
         model: &args.model,
         lora: &args.lora,
-        // A trace has one picture after the other.
-        batch: if args.trace.is_some() {
-            1
-        } else {
-            args.batch.get()
-        },
         pipeline: Slot::default(),
+        queue: Queue::new(batch),
         trace: trace.transpose()?,
         console,
         warned: Warned::default(),
     };
-    let source = source(&args)?;
+    let source = Ahead::new(source(&args)?, batch - 1);
     let done = turbo_stage::run(&mut tool, source, To::from(&args.stream), console);
     // Of a run that failed the trace is wanted most.
     let traced = tool.trace.map_or(Ok(()), Trace::finish);
@@ -146,14 +148,16 @@ fn source(args: &Args) -> Result<Beside<Frames, Frames>> {
     ))
 }
 
+/// What the user calls a model, and the LoRAs that are added to it.
+type Key = (String, Vec<LoraSpec>);
+
 struct Denoise<'a> {
     networks: Networks,
     flags: &'a Flags,
     model: &'a ModelArgs,
     lora: &'a LoraArgs,
-    /// Samples that the network sees at once, at most.
-    batch: usize,
-    pipeline: Slot<(String, Vec<LoraSpec>), Pipeline>,
+    pipeline: Slot<Key, Pipeline>,
+    queue: Queue,
     trace: Option<Trace>,
     console: &'a Console,
     warned: Warned,
@@ -168,6 +172,13 @@ struct Warned {
 }
 
 impl Denoise<'_> {
+    /// Which model a frame is drawn with, and which LoRAs are added to it.
+    fn model_of(&self, header: &Header) -> Result<Key> {
+        let spec = self.model.choose(header.get(keys::MODEL));
+        let named: Option<String> = metadata::read(header.metadata(), keys::LORA)?;
+        Ok((spec, self.lora.choose(named.as_deref())?))
+    }
+
     /// Names the recipe that the name of a model or a LoRA speaks of, where nobody chose one or a scheduler.
     fn hint_at_recipe(&mut self, model: &str, settings: &Settings, sampling: &Sampling) {
         if self.warned.recipe || settings.levels.choose_a_scheduler() {
@@ -205,27 +216,18 @@ impl Denoise<'_> {
     }
 }
 
-/// What a prompt becomes: its pictures, and the model that draws them.
-struct Plan {
-    pipeline: Rc<Pipeline>,
-    settings: Settings,
-    sampling: Sampling,
-}
-
 impl Stage for Denoise<'_> {
-    type Source = Beside<Frames, Frames>;
-    type Plan = Plan;
+    type Source = Ahead<Beside<Frames, Frames>>;
+    type Plan = Rc<Plan>;
     const WRITES: Kind = Kind::Latents;
 
     fn plan(
         &mut self,
         record: u64,
         (header, init): (Header, Option<Header>),
-    ) -> Result<Option<Planned<Plan>>, Fault> {
-        let spec = self.model.choose(header.get(keys::MODEL));
-        let named: Option<String> = metadata::read(header.metadata(), keys::LORA)?;
-        let loras = self.lora.choose(named.as_deref())?;
-        let (networks, key) = (&self.networks, (spec, loras));
+    ) -> Result<Option<Planned<Rc<Plan>>>, Fault> {
+        let key = self.model_of(&header)?;
+        let networks = &self.networks;
         let (pipeline, open) = self
             .pipeline
             .get(&key, || Pipeline::open(networks, &key.0, &key.1))?;
@@ -253,157 +255,66 @@ impl Stage for Denoise<'_> {
         Ok(Some(Planned {
             header: new,
             open,
-            plan: Plan {
+            plan: Rc::new(Plan {
                 pipeline,
+                key,
                 settings,
                 sampling,
-            },
+            }),
         }))
+    }
+
+    fn show(&mut self, plan: &Rc<Plan>, (frame, init): &(Frame, Option<Frame>)) {
+        self.queue.push(Prompt::read(plan, frame, init.as_ref()));
+    }
+
+    fn wants(&self, (header, _): &(Header, Option<Header>)) -> bool {
+        let key = self.model_of(header);
+        key.is_ok_and(|key| self.queue.wants(&key))
     }
 
     fn compute(
         &mut self,
-        plan: Plan,
-        (frame, init): (Frame, Option<Frame>),
+        plan: Rc<Plan>,
+        (frame, _): (Frame, Option<Frame>),
         out: &mut Out<'_, '_>,
     ) -> Result<(), Fault> {
         let Plan {
             pipeline,
             settings,
             sampling,
-        } = &plan;
-        let conditions = Conditions::read(&frame, settings.guides())?;
-        let rows = frame.header.batch();
+            ..
+        } = &*plan;
+        let mut prompt = self.queue.pop()?;
         let label = format!("{}: frame {}", self.console.tool(), out.number());
-        let calls = sampling.calls().len();
-        let steps = (settings.images as u64).saturating_mul((rows * calls) as u64);
-        let mut prompt = Prompt {
-            pipeline,
-            settings,
-            sampling,
-            conditions: &conditions,
-            starts: Starts::read(&frame, init.as_ref())?,
-            rows,
-            batch: self.batch,
-            drawn: VecDeque::new(),
-            next: 0,
-            trace: self.trace.as_mut(),
-            bar: self
-                .console
-                .bar(&label, Some(steps), turbo_cli::Unit::Items),
-        };
+        let calls = sampling.calls().len() as u64;
+        let steps = (prompt.all() as u64).saturating_mul(calls);
+        let bar = self
+            .console
+            .bar(&label, Some(steps), turbo_cli::Unit::Items);
+        bar.advance(prompt.next as u64 * calls);
         for image in 0..settings.images {
             let header = latents_header(&frame.header, settings, sampling, pipeline, image)?;
+            let draw = || {
+                let mut steps = Steps {
+                    metadata: header.metadata(),
+                    trace: self.trace.as_mut(),
+                    bar: &bar,
+                };
+                let drawn = self.queue.draw(&mut prompt, image, &mut steps)?;
+                expect_finite("latents", &drawn.latents)?;
+                Ok(Computed {
+                    body: vec![(names::LATENTS, f32_bytes(&drawn.latents))],
+                    steps: Some(drawn.steps),
+                    ..Computed::default()
+                })
+            };
             if image == 0 {
-                out.first(|| prompt.draw(image, &header))?;
+                out.first(draw)?;
             } else {
-                out.more(&header, || prompt.draw(image, &header))?;
+                out.more(&header, draw)?;
             }
         }
-        Ok(())
-    }
-}
-
-/// A prompt whose pictures are being drawn.
-struct Prompt<'a> {
-    pipeline: &'a Pipeline,
-    settings: &'a Settings,
-    sampling: &'a Sampling,
-    conditions: &'a Conditions,
-    starts: Option<Starts>,
-    /// Rows of the frame.
-    rows: usize,
-    /// Samples that the network sees at once, at most.
-    batch: usize,
-    /// Rows that were drawn together with earlier ones, in order, and the number of the next that is not drawn yet:
-    /// pictures follow each other, each with its rows.
-    drawn: VecDeque<Drawn>,
-    next: usize,
-    trace: Option<&'a mut Trace>,
-    bar: Bar,
-}
-
-/// One row of a picture, and the time of each of its steps: its share, where several were drawn together.
-struct Drawn {
-    latents: Vec<f32>,
-    steps: Vec<Duration>,
-}
-
-impl Prompt<'_> {
-    /// Draws picture `image`: all its rows. Those of later pictures that the network has room for are drawn with them.
-    fn draw(&mut self, image: usize, header: &Header) -> Result<Computed> {
-        let mut latents = Vec::new();
-        let mut steps = vec![Duration::ZERO; self.sampling.calls().len()];
-        for _ in 0..self.rows {
-            if self.drawn.is_empty() {
-                self.draw_next(image, header)?;
-            }
-            let row = self.drawn.pop_front().expect("rows that were just drawn");
-            latents.extend(row.latents);
-            for (sum, step) in steps.iter_mut().zip(row.steps) {
-                *sum += step;
-            }
-        }
-        expect_finite("latents", &latents)?;
-        Ok(Computed {
-            body: vec![(names::LATENTS, f32_bytes(&latents))],
-            steps: Some(steps),
-            ..Computed::default()
-        })
-    }
-
-    /// Draws as many of the next rows as the network is to see at once. The first is one of picture `image`.
-    fn draw_next(&mut self, image: usize, header: &Header) -> Result<()> {
-        let Self {
-            pipeline,
-            settings,
-            sampling,
-            ..
-        } = *self;
-        let samples = if settings.guides() { 2 } else { 1 };
-        let count = (self.batch / samples).max(1);
-        let all = settings.images.saturating_mul(self.rows);
-        let numbers = self.next..self.next.saturating_add(count).min(all);
-        self.next = numbers.end;
-        let asked = numbers.clone().map(|number| {
-            let (image, row) = (number / self.rows, number % self.rows);
-            Asked {
-                seed: settings.seed_of(image, row),
-                row: self.conditions.row(row),
-                starts: self.starts.as_ref().map(|starts| (starts, row)),
-            }
-        });
-        let mut start = Instant::now();
-        // Only a picture that is drawn alone is traced, so the header is its own.
-        let traced = Picture {
-            metadata: header.metadata(),
-            row: numbers.start - image * self.rows,
-            size: settings.latent_size(),
-        };
-        let (trace, bar) = (&mut self.trace, &mut self.bar);
-        let mut times = Vec::new();
-        let watch = |i, step: &Step<'_>| {
-            // The first step's time includes the work done once: noise, and the prompt's keys and values.
-            if i == 0 {
-                times.push(Duration::ZERO);
-            }
-            times[step.index] += start.elapsed();
-            if let Some(trace) = trace {
-                trace.step(&traced, step)?;
-            }
-            bar.advance(1);
-            start = Instant::now();
-            Ok(())
-        };
-        let latents = pipeline.run(settings, sampling, asked.collect(), self.batch, watch)?;
-        for time in &mut times {
-            *time /= latents.len() as u32;
-        }
-        let drawn = latents.into_iter().map(|latents| Drawn {
-            latents,
-            steps: times.clone(),
-        });
-        self.drawn.extend(drawn);
         Ok(())
     }
 }

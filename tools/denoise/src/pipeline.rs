@@ -24,9 +24,10 @@ pub(crate) struct Pipeline {
     pub(crate) zeros_for_no_prompt: bool,
     unet: Box<dyn UNet>,
     scheduler: SchedulerConfig,
-    /// The conditions of the last row and the network's keys and values for them. All pictures of a prompt use these,
-    /// and so do later frames with an equal prompt. One row is kept, as it takes up to 50 MB for SDXL.
-    last: RefCell<Option<(Told, Rc<Conditioned>)>>,
+    /// The conditions of the pictures that were drawn last, and the network's keys and values for them. All pictures of a
+    /// prompt use these, and so do later frames with an equal prompt. No others are kept, as each takes up to 50 MB for
+    /// SDXL.
+    kept: RefCell<Vec<(Told, Rc<Conditioned>)>>,
 }
 
 /// All that the network is told beside sample and timestep.
@@ -72,7 +73,7 @@ impl Pipeline {
             zeros_for_no_prompt: zeros,
             unet,
             scheduler,
-            last: RefCell::default(),
+            kept: RefCell::default(),
         })
     }
 
@@ -133,69 +134,60 @@ impl Pipeline {
         sampling.map_err(|error| error.context(&self.name))
     }
 
-    /// Works out what depends on a row's prompt, sizes and picture alone: every attention's keys and values.
-    fn condition(
-        &self,
-        settings: &Settings,
-        row: Row,
-        channels: Vec<f32>,
-    ) -> Result<Rc<Conditioned>> {
-        let told = Told {
-            row,
-            time_ids: settings.time_ids(),
-            size: settings.latent_size(),
-            channels,
-        };
-        let mut last = self.last.borrow_mut();
-        if let Some((known, conditioned)) = &*last
-            && *known == told
-        {
-            return Ok(Rc::clone(conditioned));
-        }
-        // There is room for one.
-        *last = None;
-        let condition = |embeds: &Embeds| {
-            self.unet.condition(&AddedConditions {
-                prompt_embeds: &embeds.prompt,
-                tokens: told.row.tokens,
-                pooled_prompt_embeds: &embeds.pooled,
-                time_ids: told.time_ids,
-                size: told.size.into(),
-                image: &told.channels,
-            })
-        };
-        let negative = told.row.negative.as_ref();
-        let conditioned = Rc::new(Conditioned {
-            positive: condition(&told.row.positive)?,
-            negative: negative.map(condition).transpose()?,
+    /// What depends on a row's prompt, sizes and picture alone, of several pictures: every attention's keys and values. What
+    /// is alike is worked out once, and not again if the last pictures had it.
+    fn condition(&self, told: Vec<Told>) -> Result<Vec<Rc<Conditioned>>> {
+        let mut kept = self.kept.borrow_mut();
+        // Before there are more of them.
+        kept.retain(|(known, _)| told.contains(known));
+        let conditioned = told.into_iter().map(|told| {
+            if let Some((_, conditioned)) = kept.iter().find(|(known, _)| *known == told) {
+                return Ok(Rc::clone(conditioned));
+            }
+            let condition = |embeds: &Embeds| {
+                self.unet.condition(&AddedConditions {
+                    prompt_embeds: &embeds.prompt,
+                    tokens: told.row.tokens,
+                    pooled_prompt_embeds: &embeds.pooled,
+                    time_ids: told.time_ids,
+                    size: told.size.into(),
+                    image: &told.channels,
+                })
+            };
+            let negative = told.row.negative.as_ref();
+            let conditioned = Rc::new(Conditioned {
+                positive: condition(&told.row.positive)?,
+                negative: negative.map(condition).transpose()?,
+            });
+            kept.push((told, Rc::clone(&conditioned)));
+            Ok(conditioned)
         });
-        *last = Some((told, Rc::clone(&conditioned)));
-        Ok(conditioned)
+        conditioned.collect()
     }
 
-    /// Draws pictures that have the settings in common, step by step together. The network sees at most `batch` samples at
-    /// once; a picture has two where there is guidance. Returns the latents `[4, height / 8, width / 8]` of each; `watch`
-    /// sees each step of each picture, by its index, as soon as it is done.
+    /// Draws pictures of one size that are sampled alike, step by step together. The network sees at most `batch` samples
+    /// at once; a picture has two where there is guidance. Returns the latents `[4, height / 8, width / 8]` of each;
+    /// `watch` sees each step of each picture, by its index, as soon as it is done.
     pub(crate) fn run(
         &self,
-        settings: &Settings,
         sampling: &Sampling,
         pictures: Vec<Asked<'_>>,
         batch: usize,
         mut watch: impl FnMut(usize, &Step<'_>) -> Result<()>,
     ) -> Result<Vec<Vec<f32>>> {
-        let mut drawing = pictures
+        let begun = pictures
             .into_iter()
-            .map(|asked| self.begin(settings, sampling, asked))
-            .collect::<Result<Vec<_>>>()?;
+            .map(|asked| self.begin(sampling, asked));
+        let (mut drawing, told) = begun.collect::<Result<(Vec<_>, Vec<_>)>>()?;
+        let conditioned = self.condition(told)?;
         let Some(first) = drawing.first() else {
             return Ok(Vec::new());
         };
         let calls = sampling.span.calls(&*first.scheduler);
         for call in calls.clone() {
-            let outputs = self.predict(&drawing, call, batch)?;
+            let outputs = self.predict(&drawing, &conditioned, call, batch)?;
             for (i, (drawing, output)) in drawing.iter_mut().zip(outputs).enumerate() {
-                let (scale, rescale) = (settings.guidance_scale, sampling.guidance_rescale);
+                let (scale, rescale) = (drawing.guidance_scale, sampling.guidance_rescale);
                 let noise_pred = match output.without {
                     Some(without) => guide(scale, rescale, &output.with, &without),
                     None => output.with,
@@ -220,8 +212,9 @@ impl Pipeline {
         Ok(drawing.into_iter().map(|drawing| drawing.latents).collect())
     }
 
-    /// Noise, and what the network makes of the prompt.
-    fn begin(&self, settings: &Settings, sampling: &Sampling, asked: Asked<'_>) -> Result<Drawing> {
+    /// A picture before its first step, and what the network is told of it.
+    fn begin(&self, sampling: &Sampling, asked: Asked<'_>) -> Result<(Drawing, Told)> {
+        let settings = asked.settings;
         let (height, width) = settings.latent_size();
         let scheduler = sampling.scheduler()?;
         let beginning = Beginning {
@@ -238,24 +231,37 @@ impl Pipeline {
             kept,
             channels,
         } = beginning.draw(asked.seed, asked.starts);
-        let conditioned = self.condition(settings, asked.row, channels)?;
-        Ok(Drawing {
+        let drawing = Drawing {
             scheduler,
             generator,
             latents,
             kept,
-            conditioned,
-        })
+            guidance_scale: settings.guidance_scale,
+        };
+        let told = Told {
+            row: asked.row,
+            time_ids: settings.time_ids(),
+            size: (height, width),
+            channels,
+        };
+        Ok((drawing, told))
     }
 
     /// The network's output for each picture, and the one without the prompt where there is guidance, `batch` at a time.
-    fn predict(&self, drawing: &[Drawing], call: usize, batch: usize) -> Result<Vec<Output>> {
+    fn predict(
+        &self,
+        drawing: &[Drawing],
+        conditioned: &[Rc<Conditioned>],
+        call: usize,
+        batch: usize,
+    ) -> Result<Vec<Output>> {
         let inputs: Vec<_> = drawing
             .iter()
             .map(|drawing| drawing.scheduler.scale_model_input(&drawing.latents, call))
             .collect();
-        let samples = drawing.iter().zip(&inputs).flat_map(|(drawing, input)| {
-            drawing.conditioned.both().map(|conditioned| Sample {
+        let pictures = drawing.iter().zip(&inputs).zip(conditioned);
+        let samples = pictures.flat_map(|((drawing, input), conditioned)| {
+            conditioned.both().map(|conditioned| Sample {
                 conditioned,
                 sample: input,
                 timestep: drawing.scheduler.timesteps()[call],
@@ -268,11 +274,11 @@ impl Pipeline {
         }
         let mut outputs = outputs.into_iter();
         let mut next = || outputs.next().expect("an output for each sample");
-        Ok(drawing
+        Ok(conditioned
             .iter()
-            .map(|drawing| Output {
+            .map(|conditioned| Output {
                 with: next(),
-                without: drawing.conditioned.negative.is_some().then(&mut next),
+                without: conditioned.negative.is_some().then(&mut next),
             })
             .collect())
     }
@@ -288,6 +294,7 @@ struct Output {
 
 /// A picture that is asked for.
 pub(crate) struct Asked<'a> {
+    pub(crate) settings: &'a Settings,
     pub(crate) seed: u64,
     /// The prompt.
     pub(crate) row: Row,
@@ -301,7 +308,7 @@ struct Drawing {
     generator: Generator,
     latents: Vec<f32>,
     kept: Option<Kept>,
-    conditioned: Rc<Conditioned>,
+    guidance_scale: f32,
 }
 
 impl Drawing {
@@ -379,9 +386,7 @@ pub(crate) struct Step<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Flags;
     use turbo_sdxl::{DType, Device};
-    use turbo_wire::Metadata;
 
     #[test]
     fn a_prompt_is_worked_out_once_as_long_as_it_stays() {
@@ -401,20 +406,26 @@ mod tests {
             },
             negative: None,
         };
-        let settings = |side| {
-            let header = Header::text_embeddings(1, 2, 3, 4, false, Metadata::new()).unwrap();
-            Settings::new(&header, &Flags::default(), 0, side, None).unwrap()
+        let condition = |pictures: &[(f32, usize)]| {
+            let told = pictures.iter().map(|&(value, side)| Told {
+                row: row(value),
+                time_ids: [0.0; 6],
+                size: (side, side),
+                channels: Vec::new(),
+            });
+            pipeline.condition(told.collect()).unwrap()
         };
-        let condition = |value, side| {
-            pipeline
-                .condition(&settings(side), row(value), Vec::new())
-                .unwrap()
-        };
-        let first = condition(0.5, 64);
-        assert!(Rc::ptr_eq(&first, &condition(0.5, 64)));
-        assert!(!Rc::ptr_eq(&first, &condition(0.25, 64)));
-        assert!(!Rc::ptr_eq(&first, &condition(0.5, 64)), "one is kept");
-        let other = condition(0.5, 64);
-        assert!(!Rc::ptr_eq(&other, &condition(0.5, 128)));
+        let alone = |value, side| condition(&[(value, side)]).remove(0);
+        let first = alone(0.5, 8);
+        assert!(Rc::ptr_eq(&first, &alone(0.5, 8)));
+        assert!(!Rc::ptr_eq(&first, &alone(0.25, 8)));
+        assert!(!Rc::ptr_eq(&first, &alone(0.5, 8)), "one is kept");
+        let other = alone(0.5, 8);
+        assert!(!Rc::ptr_eq(&other, &alone(0.5, 16)));
+        // Of pictures that are drawn together, in whatever order they have them.
+        let together = condition(&[(0.5, 8), (0.25, 8), (0.5, 8), (0.25, 8)]);
+        assert!(Rc::ptr_eq(&together[0], &together[2]));
+        assert!(Rc::ptr_eq(&together[1], &together[3]));
+        assert!(Rc::ptr_eq(&together[1], &alone(0.25, 8)));
     }
 }

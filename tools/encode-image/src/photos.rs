@@ -3,7 +3,7 @@
 use crate::args::Args;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use turbo_cli::{Error, Input, Output, Result, refuse_same_file};
+use turbo_cli::{Appended, Error, Input, Result};
 use turbo_picture::{Alpha, Encoded, Limits, Pictures, Rgb};
 use turbo_stage::{Fault, Source};
 
@@ -104,13 +104,13 @@ impl Photos {
         }
     }
 
-    fn open(&self, path: &Path, output: &Output) -> Result<Open, Fault> {
+    fn open(&self, path: &Path, output: &Appended) -> Result<Open, Fault> {
         let source = turbo_cli::Source::new(path);
         // A file that is not there is the fault of its name, and others may follow.
         let input = source
             .open("pictures", "pipe them into it, or name a file")
             .map_err(Fault::Item)?;
-        refuse_same_file(&input, output).map_err(Fault::Run)?;
+        output.refuse(&input).map_err(Fault::Run)?;
         let path = input.path().map(Path::to_owned);
         let is_file = path.as_deref().is_some_and(Path::is_file);
         Ok(Open {
@@ -129,7 +129,7 @@ impl Source for Photos {
     type Head = Photo;
     type Body = ();
 
-    fn next(&mut self, output: &Output) -> Result<Option<Photo>, Fault> {
+    fn next(&mut self, output: &Appended) -> Result<Option<Photo>, Fault> {
         loop {
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -164,7 +164,7 @@ impl Source for Photos {
     }
 
     /// A [`Photo`] says itself where it lies.
-    fn blame(&self, error: Error) -> Error {
-        error
+    fn place(&self) -> turbo_stage::Place {
+        turbo_stage::Place::default()
     }
 }

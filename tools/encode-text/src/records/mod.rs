@@ -9,8 +9,8 @@ pub(crate) use skip::Existing;
 
 use lines::{Lines, MAX_BYTES, too_long};
 use std::path::{Path, PathBuf};
-use turbo_cli::{Error, Input, Output, Result};
-use turbo_stage::{Fault, Source};
+use turbo_cli::{Appended, Error, Input, Result};
+use turbo_stage::{Fault, Place, Source};
 
 /// The records of a run. A record has no body.
 pub(crate) struct Records<'a> {
@@ -78,12 +78,12 @@ impl Source for Records<'_> {
     type Head = Record;
     type Body = ();
 
-    fn next(&mut self, _: &Output) -> Result<Option<Record>, Fault> {
+    fn next(&mut self, _: &Appended) -> Result<Option<Record>, Fault> {
         let next = self.from.next();
         self.count += 1;
         let in_file = |error: Error| error.in_file(self.from.path());
         next.map_err(|fault| match fault {
-            Fault::Item(error) => Fault::Item(in_file(self.blame(error))),
+            Fault::Item(error) => Fault::Item(in_file(self.place().blame(error))),
             Fault::Run(error) => Fault::Run(in_file(error)),
         })
     }
@@ -92,8 +92,11 @@ impl Source for Records<'_> {
         Ok(())
     }
 
-    fn blame(&self, error: Error) -> Error {
-        error.in_frame(self.count.saturating_sub(1))
+    fn place(&self) -> Place {
+        Place {
+            frame: Some(self.count.saturating_sub(1)),
+            file: None,
+        }
     }
 }
 
