@@ -11,7 +11,7 @@ pub struct Ahead<S: Source>(From<S>);
 enum From<S: Source> {
     /// Read where it is asked.
     Itself(S),
-    Thread(Reader<S>),
+    Thread(Box<Reader<S>>),
 }
 
 /// The near end of the thread.
@@ -63,14 +63,14 @@ where
                 read(source, output, &tell);
             }
         });
-        Self(From::Thread(Reader {
+        Self(From::Thread(Box::new(Reader {
             begin: Some(begin),
             told,
             next: None,
             next_body: None,
             body: Body::Gone,
             place: Place::default(),
-        }))
+        })))
     }
 }
 

@@ -216,24 +216,27 @@ impl<S: Stage> Run<'_, S> {
         let Planned { header, open, plan } = item.planned;
         set_task(task(self.frames, &header));
         self.emitter.announce(&header).map_err(Fault::Run)?;
-        let (body, place) = match item.body {
-            Some(body) => (body, item.place),
-            None => {
-                let body = self.source.body()?;
-                self.stage.show(&plan, &body);
-                (body, self.source.place())
-            }
+        let body = match item.body {
+            Some(body) => body,
+            None => self.body(&plan)?,
         };
         self.look_ahead();
         let mut out = Out {
             emitter: &mut self.emitter,
             first: Some((header, open)),
-            place: &place,
+            place: &item.place,
             frames: &mut self.frames,
         };
         let done = self.stage.compute(plan, body, &mut out);
-        done.map_err(|fault| blamed(fault, &place))?;
+        done.map_err(|fault| blamed(fault, &item.place))?;
         Ok(true)
+    }
+
+    /// Reads the body of the item that was taken last, and shows it to the stage.
+    fn body(&mut self, plan: &S::Plan) -> Result<<S::Source as Source>::Body, Fault> {
+        let body = self.source.body()?;
+        self.stage.show(plan, &body);
+        Ok(body)
     }
 
     /// Takes the next item from the source and plans it.
@@ -274,12 +277,10 @@ impl<S: Stage> Run<'_, S> {
         }
     }
 
-    /// Reads the body of an item that waits, and shows it to the stage.
+    /// With the body of an item that waits.
     fn with_body(&mut self, mut taken: Taken<S>) -> Result<Taken<S>, Fault> {
         if let Taken::Item(item) = &mut taken {
-            let body = self.source.body()?;
-            self.stage.show(&item.planned.plan, &body);
-            item.body = Some(body);
+            item.body = Some(self.body(&item.planned.plan)?);
         }
         Ok(taken)
     }

@@ -10,7 +10,9 @@ mod x86_64;
 use crate::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::f16_to_f32;
-pub use tile::{Aside, Compute, Fetch, Kernels, LANES, MV, NR, PANEL, Positions, Tile, TileFn};
+pub use tile::{
+    Aside, Compute, Fetch, Kernels, LANES, MV, NR, Order, PANEL, Positions, Tile, TileFn,
+};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{f16_to_f32, f16_to_pairs, f32_to_pairs, pairs_16};
 

@@ -206,6 +206,18 @@ impl Aside {
 /// - the CPU has the instruction set, and the thread has called [`Kernels::prepare_thread`].
 pub type TileFn = unsafe fn(&Tile);
 
+/// What follows each other in a panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Steps, each with all of its vectors.
+    Rows,
+    /// Vectors, each with all of its steps, for kernels that take one vector after the other: where four of a step lie side
+    /// by side, the steps of one fall into a quarter of the first-level cache.
+    Vectors,
+    /// What a tile register takes.
+    Tiles,
+}
+
 /// The tile kernels of an instruction set, and what they ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
@@ -215,9 +227,8 @@ pub struct Kernels {
     pub steps: usize,
     /// Steps that a tile should be given at most, so that the rows stay in the first-level cache.
     pub stretch: usize,
-    /// Whether vectors of a panel should lie one after the other, each with all of its steps, as the kernels take them: a
-    /// vector's steps apart from each other would fall into a quarter of the first-level cache.
-    pub vectors_apart: bool,
+    /// How a panel should lie.
+    pub order: Order,
     /// Whether rows should stay in the first-level cache while panels pass by, not panels while rows do.
     pub rows_stay: bool,
     /// Whether tiles do what [`Tile::aside`] says.
@@ -252,7 +263,7 @@ impl Kernels {
     #[cfg(target_arch = "x86_64")]
     pub(super) const fn narrow(tiles: [TileFn; MV]) -> Self {
         Self {
-            vectors_apart: true,
+            order: Order::Vectors,
             ..Self::plain(tiles)
         }
     }
@@ -263,7 +274,7 @@ impl Kernels {
             rows: NR,
             steps: 1,
             stretch: usize::MAX,
-            vectors_apart: false,
+            order: Order::Rows,
             rows_stay: false,
             widens: false,
             unsigned_weights: false,

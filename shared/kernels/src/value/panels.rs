@@ -2,7 +2,7 @@
 
 use super::planes::{Planes, View};
 use super::quanta::{Largest, Quanta, QuantaBuffer};
-use crate::arch::{Compute, Kernels, LANES, MV, PANEL, kernels};
+use crate::arch::{Compute, Kernels, LANES, MV, Order, PANEL, kernels};
 use crate::context::Context;
 use crate::isa::per_isa;
 use crate::memory::{Buffer, Disjoint};
@@ -30,12 +30,10 @@ impl Layout {
 
     /// The one that suits kernels, for so many steps.
     pub(crate) fn of(kernels: &Kernels, steps: usize) -> Self {
-        if kernels.vectors_apart {
-            Self::Vectors(steps)
-        } else if kernels.steps == Self::GROUP {
-            Self::Tiles.for_steps(steps)
-        } else {
-            Self::Rows
+        match kernels.order {
+            Order::Rows => Self::Rows,
+            Order::Vectors => Self::Vectors(steps),
+            Order::Tiles => Self::Tiles.for_steps(steps),
         }
     }
 

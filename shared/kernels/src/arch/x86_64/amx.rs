@@ -12,7 +12,7 @@
 //! "TDPBSSD", "TILELOADD", "LDTILECFG").
 
 use super::half::f16_to_pairs;
-use crate::arch::tile::{Aside, Kernels, LANES, PANEL, Tile};
+use crate::arch::tile::{Aside, Kernels, LANES, Order, PANEL, Tile};
 use crate::isa::amx_is_available;
 use core::arch::asm;
 use core::mem::offset_of;
@@ -27,7 +27,7 @@ pub(in crate::arch) const BF16: Kernels = Kernels {
     rows: 2 * ROWS,
     steps: STEPS,
     stretch: 160,
-    vectors_apart: false,
+    order: Order::Tiles,
     rows_stay: true,
     widens: true,
     unsigned_weights: false,
