@@ -1,14 +1,12 @@
 //! What follows a product, by the kernels of `after.cu`.
 
-use crate::{contiguous, number};
+use crate::{Number, contiguous, for_type, number};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg,
-};
-use candle_core::cuda_backend::{CudaDType, WrapErr};
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape,
-    Tensor, WithDType, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor,
+    bail,
 };
 
 /// What nvcc made of `after.cu`: see README.md.
@@ -106,22 +104,6 @@ struct Add {
     channels: u32,
     pixels: u32,
 }
-
-/// Calls `$op.run::<T>("name", ..)` for the type of `$x`.
-macro_rules! for_type {
-    ($op:expr, $x:expr, $($argument:expr),*) => {
-        match $x.dtype() {
-            DType::F32 => $op.run::<f32>("f32", $($argument),*),
-            DType::F16 => $op.run::<half::f16>("f16", $($argument),*),
-            DType::BF16 => $op.run::<half::bf16>("bf16", $($argument),*),
-            other => bail!("turbo-cuda takes f32, f16 and bf16, found {other:?}"),
-        }
-    };
-}
-
-/// A type that the kernels take.
-trait Number: CudaDType + DeviceRepr + WithDType {}
-impl<T: CudaDType + DeviceRepr + WithDType> Number for T {}
 
 impl CustomOp1 for Softmax {
     fn name(&self) -> &'static str {

@@ -1,17 +1,16 @@
 //! Convolutions by cuDNN, summed in float32 for every type, where candle has float16 summed in float16.
 
+use crate::{Number, contiguous, for_type};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
 use candle_core::cuda_backend::cudarc::cudnn::sys::cudnnMathType_t::{
-    self, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH,
+    CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH,
 };
 use candle_core::cuda_backend::cudarc::cudnn::sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
 use candle_core::cuda_backend::cudarc::cudnn::{ConvForward, Cudnn, CudnnDataType, CudnnError};
-use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::cuda_backend::{CudaDType, CudaDevice, DeviceId};
+use candle_core::cuda_backend::{CudaDevice, DeviceId};
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, WithDType,
-    bail,
+    CpuStorage, CudaStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, bail,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -60,19 +59,14 @@ impl CustomOp2 for Convolution {
         weight_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let tensors = [(x, x_layout), (weight, weight_layout)];
-        match x.dtype() {
-            DType::F32 => self.run::<f32>(CUDNN_FMA_MATH, tensors),
-            DType::F16 => self.run::<half::f16>(CUDNN_TENSOR_OP_MATH, tensors),
-            DType::BF16 => self.run::<half::bf16>(CUDNN_TENSOR_OP_MATH, tensors),
-            other => bail!("convolutions of turbo-cuda take f32, f16 and bf16, found {other:?}"),
-        }
+        for_type!(self, x, tensors)
     }
 }
 
 impl Convolution {
-    fn run<T: CudaDType + CudnnDataType + DeviceRepr + WithDType>(
+    fn run<T: Number + CudnnDataType>(
         &self,
-        math: cudnnMathType_t,
+        _: &str,
         [(x, x_layout), (weight, weight_layout)]: [(&CudaStorage, &Layout); 2],
     ) -> Result<(CudaStorage, Shape)> {
         let (batch, channels, height, width) = x_layout.shape().dims4()?;
@@ -85,9 +79,13 @@ impl Convolution {
         let out_width = (padded[1] - k_across) / self.stride + 1;
         let shape = Shape::from((batch, out, out_height, out_width));
 
+        let math = match T::DTYPE {
+            DType::F32 => CUDNN_FMA_MATH,
+            _ => CUDNN_TENSOR_OP_MATH,
+        };
         let device = x.device();
-        let x = crate::contiguous::<T>((x, x_layout))?;
-        let weight = crate::contiguous::<T>((weight, weight_layout))?;
+        let x = contiguous::<T>((x, x_layout))?;
+        let weight = contiguous::<T>((weight, weight_layout))?;
         // SAFETY: cuDNN writes every number before anything reads one.
         let mut y = unsafe { device.alloc::<T>(shape.elem_count())? };
 

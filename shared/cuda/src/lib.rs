@@ -19,8 +19,25 @@ pub use device::open;
 pub use norms::{group_norm, layer_norm};
 
 use candle_core::cuda_backend::CudaDType;
-use candle_core::cuda_backend::cudarc::driver::CudaView;
-use candle_core::{CudaStorage, Layout, Result, bail};
+use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr};
+use candle_core::{CudaStorage, Layout, Result, WithDType, bail};
+
+/// A type that the kernels take.
+trait Number: CudaDType + DeviceRepr + WithDType {}
+impl<T: CudaDType + DeviceRepr + WithDType> Number for T {}
+
+/// Calls `$op.run::<T>("name", ..)` for the type of `$x`, by whose name the kernels are told apart.
+macro_rules! for_type {
+    ($op:expr, $x:expr, $($argument:expr),*) => {
+        match $x.dtype() {
+            candle_core::DType::F32 => $op.run::<f32>("f32", $($argument),*),
+            candle_core::DType::F16 => $op.run::<half::f16>("f16", $($argument),*),
+            candle_core::DType::BF16 => $op.run::<half::bf16>("bf16", $($argument),*),
+            other => candle_core::bail!("turbo-cuda takes f32, f16 and bf16, found {other:?}"),
+        }
+    };
+}
+use for_type;
 
 /// What a tensor holds, in the order of its indices.
 fn contiguous<'a, T: CudaDType>(

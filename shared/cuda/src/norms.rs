@@ -1,14 +1,10 @@
 //! Group norm and layer norm by the kernels of `norms.cu`.
 
-use crate::{contiguous, number};
+use crate::{Number, contiguous, for_type, number};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg,
-};
-use candle_core::cuda_backend::{CudaDType, WrapErr};
-use candle_core::{
-    CpuStorage, CudaStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail,
-};
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
+use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// What nvcc made of `norms.cu`: see README.md.
 const PTX: &str = include_str!("norms.ptx");
@@ -127,12 +123,7 @@ impl CustomOp3 for Op {
             weight: (weight, weight_layout),
             bias: (bias, bias_layout),
         };
-        let y = match x.dtype() {
-            DType::F32 => self.launch::<f32>("f32", &tensors)?,
-            DType::F16 => self.launch::<half::f16>("f16", &tensors)?,
-            DType::BF16 => self.launch::<half::bf16>("bf16", &tensors)?,
-            other => bail!("norms of turbo-cuda take f32, f16 and bf16, found {other:?}"),
-        };
+        let y = for_type!(self, x, &tensors)?;
         Ok((y, layout.shape().clone()))
     }
 }
@@ -146,11 +137,7 @@ struct Tensors<'a> {
 
 impl Op {
     /// Starts the kernels for type `T`, called `name` in `norms.cu`.
-    fn launch<T: CudaDType + DeviceRepr + WithDType>(
-        &self,
-        name: &str,
-        tensors: &Tensors<'_>,
-    ) -> Result<CudaStorage> {
+    fn run<T: Number>(&self, name: &str, tensors: &Tensors<'_>) -> Result<CudaStorage> {
         let device = tensors.x.0.device();
         let x = contiguous::<T>(tensors.x)?;
         let weight = contiguous::<f32>(tensors.weight)?;
