@@ -177,8 +177,9 @@ fn main() {
             rates.peak, "", "ms", "share"
         );
         linear_layers(&rates);
-        if compute != Compute::Int8 {
-            // Only linear layers have products of int8.
+        if compute == Compute::Int8 {
+            convolutions_as_products(&rates);
+        } else {
             convolutions(&rates);
             attentions(&rates);
             norms(&rates);
@@ -228,19 +229,43 @@ fn linear_layers(rates: &Rates) {
     }
 }
 
+/// 3x3 convolutions: channels in and out, and the side of the map. Those of the UNet come first.
+const CONVOLUTIONS: [(usize, usize, usize); 9] = [
+    (320, 320, 64),
+    (960, 640, 32),
+    (640, 640, 32),
+    (2560, 1280, 16),
+    (1280, 1280, 16),
+    (512, 512, 64),
+    (512, 512, 128),
+    (256, 256, 256),
+    (128, 128, 512),
+];
+const OF_THE_UNET: usize = 5;
+
+/// What direct convolutions of int8 would take at least, which are not there: their products as those of a linear layer,
+/// with nothing for gathering neighbours or for finding a scale.
+fn convolutions_as_products(rates: &Rates) {
+    let (ctx, compute) = (&rates.ctx, rates.compute);
+    for (c, n, side) in &CONVOLUTIONS[..OF_THE_UNET] {
+        let (m, k) = (side * side, 9 * c);
+        let (file, scales) = (int8_weights(n * k), vec![1e-3; *n]);
+        let w = Matrix::int8(&file, &scales, *n, k);
+        let x = Planes::from_tokens(ctx, &values(m * k), m, k);
+        let panels = Panels::pack(ctx, &x, compute);
+        rates.report(
+            &format!("products of a conv 3x3 {c} -> {n} at {side}x{side}"),
+            2.0 * (m * k * n) as f64,
+            &mut || {
+                turbo_kernels::linear(ctx, &panels, w, After::default());
+            },
+        );
+    }
+}
+
 fn convolutions(rates: &Rates) {
     let (ctx, compute) = (&rates.ctx, rates.compute);
-    for (c, n, side) in [
-        (320, 320, 64),
-        (960, 640, 32),
-        (640, 640, 32),
-        (2560, 1280, 16),
-        (1280, 1280, 16),
-        (512, 512, 64),
-        (512, 512, 128),
-        (256, 256, 256),
-        (128, 128, 512),
-    ] {
+    for (c, n, side) in CONVOLUTIONS {
         let file = weights(n * c * 9);
         let w = Matrix::new(&file, Float::F16, n, c * 9);
         let x = Planes::from_channels(ctx, &values(c * side * side), c, side * side);

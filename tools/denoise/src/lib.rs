@@ -16,7 +16,7 @@ mod trace;
 
 use clap::Parser;
 use pipeline::Pipeline;
-use prompt::{Plan, Prompt};
+use prompt::{Key, Plan, Prompt};
 use queue::{Queue, Steps};
 use sampling::Sampling;
 pub use sampling::{Numbers, SamplingFlags};
@@ -34,7 +34,6 @@ use turbo_stage::{
     Ahead, Beside, Computed, Fault, Frames, LoraArgs, ModelArgs, Networks, Out, Planned, Slot,
     Stage, StreamArgs, To,
 };
-use turbo_weights::LoraSpec;
 use turbo_wire::{Frame, Header, Kind, f32_bytes, keys, metadata, names};
 
 /// Turn text embeddings into latents, for decode-latents
@@ -147,9 +146,6 @@ fn source(args: &Args) -> Result<Beside<Frames, Frames>> {
         Some((init, "frame of --init")),
     ))
 }
-
-/// What the user calls a model, and the LoRAs that are added to it.
-type Key = (String, Vec<LoraSpec>);
 
 struct Denoise<'a> {
     networks: Networks,

@@ -1,6 +1,5 @@
 //! A prompt whose pictures are being drawn.
 
-use crate::Key;
 use crate::conditions::Conditions;
 use crate::pipeline::{Asked, Pipeline};
 use crate::sampling::Sampling;
@@ -10,7 +9,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 use turbo_cli::Result;
+use turbo_weights::LoraSpec;
 use turbo_wire::Frame;
+
+/// What the user calls a model, and the LoRAs that are added to it.
+pub(crate) type Key = (String, Vec<LoraSpec>);
 
 /// What a prompt becomes: its pictures, and the model that draws them.
 pub(crate) struct Plan {
@@ -34,7 +37,6 @@ pub(crate) struct Prompt {
 }
 
 /// A picture, or one row of it, and the time of each of its steps: its share, where several were drawn together.
-#[derive(Clone)]
 pub(crate) struct Drawn {
     pub(crate) latents: Vec<f32>,
     pub(crate) steps: Vec<Duration>,

@@ -1,8 +1,7 @@
 //! The prompts that are here, and how many of their pictures go through the network at once.
 
-use crate::Key;
 use crate::pipeline::Step;
-use crate::prompt::{Drawn, Prompt};
+use crate::prompt::{Drawn, Key, Prompt};
 use crate::trace::{Picture, Trace};
 use std::collections::VecDeque;
 use std::iter::once;
