@@ -188,7 +188,6 @@ fn main() {
 }
 
 fn linear_layers(rates: &Rates) {
-    let (ctx, compute) = (&rates.ctx, rates.compute);
     for (m, k, n) in [
         (1024, 640, 640),
         (1024, 640, 5120),
@@ -200,32 +199,32 @@ fn linear_layers(rates: &Rates) {
         (77, 1280, 5120),
         (4096, 960, 320),
     ] {
-        let (file, scales);
-        let w = if compute == Compute::Int8 {
-            (file, scales) = (int8_weights(n * k), vec![1e-3; n]);
-            Matrix::int8(&file, &scales, n, k)
-        } else {
-            file = weights(n * k);
-            Matrix::new(&file, Float::F16, n, k)
-        };
-        let x = Planes::from_tokens(ctx, &values(m * k), m, k);
-        let panels = Panels::pack(ctx, &x, compute);
-        rates.report(
-            &format!("linear {m} tokens {k} -> {n}"),
-            2.0 * (m * k * n) as f64,
-            &mut || {
-                turbo_kernels::linear(ctx, &panels, w, After::default());
-            },
-        );
-        if n == 8 * k {
-            rates.report(
-                &format!("geglu {m} tokens {k} -> {n}"),
-                2.0 * (m * k * n) as f64,
-                &mut || {
-                    turbo_kernels::linear_geglu(ctx, &panels, w, None, compute);
-                },
-            );
-        }
+        linear_layer(rates, &format!("linear {m} tokens {k} -> {n}"), [m, k, n]);
+    }
+}
+
+/// A layer of `n` rows of `k` weights for `m` positions; with GEGLU too, where it is shaped like one.
+fn linear_layer(rates: &Rates, name: &str, [m, k, n]: [usize; 3]) {
+    let (ctx, compute) = (&rates.ctx, rates.compute);
+    let (file, scales);
+    let w = if compute == Compute::Int8 {
+        (file, scales) = (int8_weights(n * k), vec![1e-3; n]);
+        Matrix::int8(&file, &scales, n, k)
+    } else {
+        file = weights(n * k);
+        Matrix::new(&file, Float::F16, n, k)
+    };
+    let x = Planes::from_tokens(ctx, &values(m * k), m, k);
+    let panels = Panels::pack(ctx, &x, compute);
+    let operations = 2.0 * (m * k * n) as f64;
+    rates.report(name, operations, &mut || {
+        turbo_kernels::linear(ctx, &panels, w, After::default());
+    });
+    if n == 8 * k {
+        let name = format!("geglu {m} tokens {k} -> {n}");
+        rates.report(&name, operations, &mut || {
+            turbo_kernels::linear_geglu(ctx, &panels, w, None, compute);
+        });
     }
 }
 
@@ -246,20 +245,9 @@ const OF_THE_UNET: usize = 5;
 /// What direct convolutions of int8 would take at least, which are not there: their products as those of a linear layer,
 /// with nothing for gathering neighbours or for finding a scale.
 fn convolutions_as_products(rates: &Rates) {
-    let (ctx, compute) = (&rates.ctx, rates.compute);
     for (c, n, side) in &CONVOLUTIONS[..OF_THE_UNET] {
-        let (m, k) = (side * side, 9 * c);
-        let (file, scales) = (int8_weights(n * k), vec![1e-3; *n]);
-        let w = Matrix::int8(&file, &scales, *n, k);
-        let x = Planes::from_tokens(ctx, &values(m * k), m, k);
-        let panels = Panels::pack(ctx, &x, compute);
-        rates.report(
-            &format!("products of a conv 3x3 {c} -> {n} at {side}x{side}"),
-            2.0 * (m * k * n) as f64,
-            &mut || {
-                turbo_kernels::linear(ctx, &panels, w, After::default());
-            },
-        );
+        let name = format!("products of a conv 3x3 {c} -> {n} at {side}x{side}");
+        linear_layer(rates, &name, [side * side, 9 * c, *n]);
     }
 }
 
